@@ -1,0 +1,62 @@
+//! The engine's one error type. Messages say what is wrong and what to do.
+
+use std::path::PathBuf;
+
+/// Result with the engine's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong in the engine.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// A file of the model directory cannot be read.
+    #[error("{path}: {reason}", path = path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system or the parser said.
+        reason: String,
+    },
+    /// `config.json` asks for something that is malformed, out of range or not supported.
+    #[error("config.json: {0}")]
+    Config(String),
+    /// The weights do not fit the configuration.
+    #[error("weights: {0}")]
+    Weights(String),
+    /// The tokenizer or its configuration is malformed or not supported.
+    #[error("tokenizer: {0}")]
+    Tokenizer(String),
+    /// The chat template is malformed, or rejects these messages.
+    #[error("chat template: {0}")]
+    Template(String),
+    /// A request's field is out of range.
+    #[error("{0}")]
+    Request(String),
+    /// The queue is full; try again later.
+    #[error("the request queue is full ({limit} waiting); try again later")]
+    QueueFull {
+        /// Requests that may wait.
+        limit: usize,
+    },
+    /// The engine is draining or has stopped.
+    #[error("the engine is shutting down")]
+    ShuttingDown,
+    /// The MLX thread is gone.
+    #[error("the MLX thread has died: {0}")]
+    WorkerDied(String),
+    /// MLX refused an operation.
+    #[error("MLX: {0}")]
+    Mlx(String),
+}
+
+impl Error {
+    /// A [`Error::File`] from anything printable.
+    pub fn file(path: impl Into<PathBuf>, reason: impl std::fmt::Display) -> Self {
+        Self::File { path: path.into(), reason: reason.to_string() }
+    }
+}
+
+impl From<mlx_rs::error::Exception> for Error {
+    fn from(e: mlx_rs::error::Exception) -> Self {
+        Self::Mlx(e.what().to_owned())
+    }
+}

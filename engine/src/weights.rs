@@ -1,0 +1,1 @@
+//! Model directories: configuration, checked safetensors headers, lazy weights.
