@@ -5,7 +5,7 @@ use crate::{mlx_array, mlx_array_data_uint16, mlx_array_item_uint16};
 
 /// IEEE binary16 bits. A newtype because mlx-rs reads field 0.
 #[repr(transparent)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct float16_t(pub u16);
 
 /// bfloat16 bits.
