@@ -1,0 +1,79 @@
+//! Growing key-value cache (`KVCache` of `mlx_lm/models/cache.py`).
+
+use mlx_rs::{Array, ops};
+
+use crate::{
+    Result,
+    mlx::ops::{slice_rows, slice_update_rows},
+    nn::Mask,
+};
+
+/// Rows by which the buffers grow.
+const STEP: i32 = 256;
+
+/// Keys and values in buffers that grow by [`STEP`] rows; rows from `offset` on are unused.
+#[derive(Debug, Default)]
+pub struct KvCache {
+    /// `[B, KV, capacity, D]` each.
+    buffers: Option<(Array, Array)>,
+    offset: i32,
+}
+
+impl KvCache {
+    /// Tokens stored.
+    pub fn offset(&self) -> usize {
+        self.offset as usize
+    }
+
+    /// One new token sees everything; several see what lies before them.
+    pub fn mask(new: usize) -> Mask {
+        if new == 1 { Mask::None } else { Mask::Causal }
+    }
+
+    /// Writes `k, v: [B, KV, S, D]` behind the stored rows and returns the filled part.
+    pub fn update_and_fetch(&mut self, k: &Array, v: &Array) -> Result<(Array, Array)> {
+        let start = self.offset;
+        let end = start + k.dim(-2);
+        let (keys, values) = match self.buffers.take() {
+            Some((keys, values)) if end <= keys.dim(-2) => (keys, values),
+            Some((keys, values)) => (grown(keys, k, start)?, grown(values, v, start)?),
+            None => (fresh_rows(k)?, fresh_rows(v)?),
+        };
+        let keys = slice_update_rows(&keys, k, start)?;
+        let values = slice_update_rows(&values, v, start)?;
+        self.offset = end;
+        let filled = if end < keys.dim(-2) {
+            (slice_rows(&keys, 0, end)?, slice_rows(&values, 0, end)?)
+        } else {
+            (keys.clone(), values.clone())
+        };
+        self.buffers = Some((keys, values));
+        Ok(filled)
+    }
+
+    /// Both buffers, or nothing before the first token.
+    pub fn state(&self) -> Vec<&Array> {
+        self.buffers.iter().flat_map(|(k, v)| [k, v]).collect()
+    }
+
+    /// Forgets up to `n` of the latest tokens; returns how many.
+    pub fn trim(&mut self, n: usize) -> usize {
+        let n = n.min(self.offset());
+        self.offset -= n as i32;
+        n
+    }
+}
+
+/// Zeroed rows for at least the rows of `like`, in whole steps.
+fn fresh_rows(like: &Array) -> Result<Array> {
+    let mut shape = like.shape().to_vec();
+    let axis = shape.len() - 2;
+    shape[axis] = (STEP + shape[axis] - 1) / STEP * STEP;
+    Ok(ops::zeros_dtype(&shape, like.dtype())?)
+}
+
+/// `buffer` with room for the rows of `new` behind its first `used` rows.
+fn grown(buffer: Array, new: &Array, used: i32) -> Result<Array> {
+    let kept = if used % STEP == 0 { buffer } else { slice_rows(&buffer, 0, used)? };
+    Ok(ops::concatenate(&[kept, fresh_rows(new)?], -2)?)
+}

@@ -1,0 +1,196 @@
+//! One sequence's generation as a resumable `generate_step` (`mlx_lm/generate.py`).
+//!
+//! Same model calls in the same order: the prompt in chunks, its last token alone, and one step
+//! dispatched ahead of each token that is read, past the last one too.
+
+use mlx_rs::{
+    Array, memory, ops,
+    transforms::{async_eval, eval},
+};
+
+use super::{processors::Processors, sampler::Sampler};
+use crate::{
+    Capture, Result, Sampling,
+    cache::LayerCache,
+    mlx,
+    models::{Model, Mutation, Probe},
+};
+
+/// Tokens between two returns of MLX's buffer cache to the system.
+const CLEAR_CACHE_EVERY: usize = 256;
+
+/// What a decoder is to do.
+#[derive(Debug)]
+pub struct DecoderOptions<'a> {
+    /// Prompt token ids, at least one.
+    pub prompt: &'a [u32],
+    /// Tokens to generate at most.
+    pub max_tokens: usize,
+    /// Prompt tokens per model call.
+    pub prefill_step_size: usize,
+    /// Sampler and processors.
+    pub sampling: &'a Sampling,
+    /// Start of the key sequence.
+    pub seed: u64,
+    /// Arrays to hand out beside the tokens.
+    pub capture: Capture,
+    /// Deliberate mistake for the harness's own tests.
+    pub mutation: Mutation,
+}
+
+/// One chosen token with what it was chosen from.
+#[derive(Debug)]
+pub struct Step {
+    /// Token id.
+    pub token: u32,
+    /// Log-probabilities `[V]` in the model's dtype, after processors, before the filters.
+    pub logprobs: Array,
+    /// Last-position logits `[V]` before the processors, when captured.
+    pub logits: Option<Array>,
+}
+
+/// State of one sequence between two turns.
+#[derive(Debug)]
+pub struct Decoder {
+    caches: Vec<LayerCache>,
+    prompt: Vec<u32>,
+    prefilled: usize,
+    prefill_step_size: usize,
+    max_tokens: usize,
+    yielded: usize,
+    sampler: Sampler,
+    processors: Processors,
+    pending: Option<Pending>,
+    capture: Capture,
+    probe: Probe,
+    calls: usize,
+    tensors: Vec<(String, Array)>,
+    argmax_over_logits: bool,
+}
+
+/// A dispatched step that nobody has read yet.
+#[derive(Debug)]
+struct Pending {
+    /// `[1]`.
+    token: Array,
+    logprobs: Array,
+    logits: Option<Array>,
+}
+
+/// What one turn did.
+#[derive(Debug)]
+pub enum Progress {
+    /// Prompt tokens processed so far.
+    Prefill(usize),
+    /// A token.
+    Token(Step),
+}
+
+impl Decoder {
+    /// A sequence that has not called the model yet.
+    pub fn new(model: &dyn Model, options: &DecoderOptions<'_>) -> Result<Self> {
+        let vocab = model.vocab_size();
+        Ok(Self {
+            caches: model.new_caches(),
+            prompt: options.prompt.to_vec(),
+            prefilled: 0,
+            prefill_step_size: options.prefill_step_size.max(1),
+            max_tokens: options.max_tokens,
+            yielded: 0,
+            sampler: Sampler::new(options.sampling, options.seed, vocab)?,
+            processors: Processors::new(options.sampling, vocab)?,
+            pending: None,
+            capture: options.capture,
+            probe: if options.capture.layers { Probe::recording() } else { Probe::default() },
+            calls: 0,
+            tensors: Vec::new(),
+            argmax_over_logits: options.mutation == Mutation::ArgmaxOverLogits,
+        })
+    }
+
+    /// Bytes of the sequence's caches.
+    pub fn cache_bytes(&self) -> usize {
+        self.caches.iter().map(LayerCache::nbytes).sum()
+    }
+
+    /// One turn: a prefill chunk, or a token.
+    pub fn advance(&mut self, model: &dyn Model) -> Result<Progress> {
+        if self.prompt.len() - self.prefilled > 1 {
+            self.prefill_chunk(model)?;
+            return Ok(Progress::Prefill(self.prefilled));
+        }
+        self.next_token(model).map(Progress::Token)
+    }
+
+    /// Named arrays seen since the last call, evaluated.
+    pub fn take_tensors(&mut self) -> Result<Vec<crate::NamedTensor>> {
+        let tensors = std::mem::take(&mut self.tensors);
+        tensors.into_iter().map(|(name, array)| mlx::to_named_tensor(name, &array)).collect()
+    }
+
+    fn prefill_chunk(&mut self, model: &dyn Model) -> Result<()> {
+        let left = self.prompt.len() - self.prefilled - 1;
+        let n = left.min(self.prefill_step_size);
+        let chunk = &self.prompt[self.prefilled..self.prefilled + n];
+        let ids = Array::from_slice(chunk, &[n as i32]);
+        let hidden = self.call(model, &ids)?;
+        drop(hidden);
+        eval(self.caches.iter().flat_map(LayerCache::state))?;
+        self.processors.remember(&ids)?;
+        self.prefilled += n;
+        memory::clear_cache()?;
+        Ok(())
+    }
+
+    /// The model's hidden states for `ids: [S]`: `[1, S, hidden]`.
+    fn call(&mut self, model: &dyn Model, ids: &Array) -> Result<Array> {
+        let batch = ids.reshape(&[1, -1])?;
+        let hidden = model.hidden(&batch, &mut self.caches, &mut self.probe)?;
+        let call = self.calls;
+        self.calls += 1;
+        let seen = self.probe.drain();
+        self.tensors.extend(seen.into_iter().map(|(name, a)| (format!("call{call}.{name}"), a)));
+        Ok(hidden)
+    }
+
+    /// Dispatches the step that follows input token `[1]`.
+    fn step(&mut self, model: &dyn Model, input: &Array) -> Result<Pending> {
+        let hidden = self.call(model, input)?;
+        let logits = model.logits(&hidden)?;
+        let raw = logits.reshape(&[1, -1])?;
+        self.processors.remember(input)?;
+        let logits = self.processors.apply(&raw)?;
+        let logprobs = ops::subtract(&logits, ops::logsumexp(&logits, true)?)?;
+        let chosen_from = if self.argmax_over_logits { &logits } else { &logprobs };
+        let token = self.sampler.sample(chosen_from)?;
+        let captured = self.capture.logits.then_some(raw);
+        async_eval([&token, &logprobs].into_iter().chain(&captured))?;
+        Ok(Pending { token, logprobs, logits: captured })
+    }
+
+    fn next_token(&mut self, model: &dyn Model) -> Result<Step> {
+        let current = match self.pending.take() {
+            Some(pending) => pending,
+            None => {
+                let last = [self.prompt[self.prompt.len() - 1]];
+                let input = Array::from_slice(&last, &[1]);
+                self.prefilled = self.prompt.len();
+                self.step(model, &input)?
+            }
+        };
+        // mlx-lm dispatches a step past the last token too: its cache then holds every token.
+        if self.yielded < self.max_tokens {
+            self.pending = Some(self.step(model, &current.token)?);
+        }
+        let token = mlx::to_u32(&current.token)?[0];
+        if self.yielded.is_multiple_of(CLEAR_CACHE_EVERY) {
+            memory::clear_cache()?;
+        }
+        self.yielded += 1;
+        Ok(Step {
+            token,
+            logprobs: current.logprobs.reshape(&[-1])?,
+            logits: current.logits.map(|l| l.reshape(&[-1])).transpose()?,
+        })
+    }
+}

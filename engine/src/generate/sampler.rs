@@ -1,0 +1,161 @@
+//! From log-probabilities to a token (`make_sampler` of `mlx_lm/sample_utils.py`).
+
+use mlx_rs::{Array, Dtype, ops, random};
+
+use crate::{
+    Error, Result, Sampling,
+    mlx::ops::{scalar, scalar_like},
+};
+
+/// The key sequence of MLX's default generator: each draw splits off a key (`mx.random.seed`).
+#[derive(Debug)]
+pub struct KeySequence {
+    state: Array,
+}
+
+impl KeySequence {
+    /// The sequence that `mx.random.seed(seed)` starts.
+    pub fn new(seed: u64) -> Result<Self> {
+        Ok(Self { state: random::key(seed)? })
+    }
+
+    fn next(&mut self) -> Result<Array> {
+        let (state, key) = random::split(&self.state, 2)?;
+        self.state = state;
+        Ok(key)
+    }
+}
+
+/// Chooses tokens; a fixed chain of filters, then a draw.
+#[derive(Debug)]
+pub struct Sampler {
+    sampling: Sampling,
+    keys: KeySequence,
+}
+
+impl Sampler {
+    /// A sampler with its own key sequence; `vocab_size` bounds `top_k`.
+    pub fn new(sampling: &Sampling, seed: u64, vocab_size: usize) -> Result<Self> {
+        check(sampling, vocab_size)?;
+        Ok(Self { sampling: sampling.clone(), keys: KeySequence::new(seed)? })
+    }
+
+    /// Token ids `[B]` from log-probabilities `[B, V]`.
+    pub fn sample(&mut self, logprobs: &Array) -> Result<Array> {
+        let s = &self.sampling;
+        if s.temperature == 0.0 {
+            return Ok(ops::indexing::argmax_axis(logprobs, -1, false)?);
+        }
+        let mut logprobs = logprobs.clone();
+        if s.top_p > 0.0 && s.top_p < 1.0 {
+            logprobs = top_p(&logprobs, s.top_p)?;
+        }
+        if s.min_p != 0.0 {
+            logprobs = min_p(&logprobs, s.min_p, s.min_tokens_to_keep)?;
+        }
+        if s.xtc_probability > 0.0 {
+            logprobs = xtc(&logprobs, s, &self.keys.next()?)?;
+        }
+        if s.top_k > 0 {
+            logprobs = top_k(&logprobs, s.top_k)?;
+        }
+        let tempered = ops::multiply(&logprobs, scalar_like(1.0 / s.temperature, &logprobs)?)?;
+        Ok(random::categorical(&tempered, None, None, &self.keys.next()?)?)
+    }
+}
+
+/// The ranges that mlx-lm's filters accept.
+fn check(s: &Sampling, vocab_size: usize) -> Result<()> {
+    let within = |name: &str, value: f64, low: f64, high: f64| {
+        if value >= low && value <= high {
+            Ok(())
+        } else {
+            Err(Error::Request(format!("{name} must lie between {low} and {high}, got {value}")))
+        }
+    };
+    within("temperature", s.temperature, 0.0, f64::from(f32::MAX))?;
+    within("top_p", s.top_p, 0.0, 1.0)?;
+    within("min_p", s.min_p, 0.0, 1.0)?;
+    within("xtc_probability", s.xtc_probability, 0.0, 1.0)?;
+    within("xtc_threshold", s.xtc_threshold, 0.0, 0.5)?;
+    if s.top_k >= vocab_size && s.top_k > 0 {
+        return Err(Error::Request(format!(
+            "top_k must be below the vocabulary size {vocab_size}, got {}",
+            s.top_k
+        )));
+    }
+    if s.min_tokens_to_keep == 0 || s.min_tokens_to_keep > vocab_size {
+        return Err(Error::Request(format!(
+            "min_tokens_to_keep must lie between 1 and {vocab_size}, got {}",
+            s.min_tokens_to_keep
+        )));
+    }
+    if let Some(id) = s.xtc_special_tokens.iter().find(|&&id| id as usize >= vocab_size) {
+        return Err(Error::Request(format!("xtc_special_tokens: no token {id} in the vocabulary")));
+    }
+    Ok(())
+}
+
+fn negative_infinity(like: &Array) -> Result<Array> {
+    scalar_like(f64::NEG_INFINITY, like)
+}
+
+/// `apply_top_p`: keeps the smallest set of tokens whose mass reaches `p`; ties stay together.
+fn top_p(logprobs: &Array, p: f64) -> Result<Array> {
+    let sorted = ops::sort_axis(logprobs, -1)?;
+    let probs = ops::exp(sorted.as_dtype(Dtype::Float32)?)?;
+    let mass_above = ops::cumsum(&probs, -1, true, false)?;
+    let first = |a: &Array| -> Result<Array> {
+        let rows = a.dim(0);
+        crate::mlx::ops::slice(a, &[0, 0], &[rows, 1])
+    };
+    let total = ops::add(first(&mass_above)?, first(&probs)?)?;
+    let reached = ops::ge(&mass_above, ops::multiply(scalar(p, Dtype::Float32)?, total)?)?;
+    let dropped = ops::sum_axis(&reached, -1, true)?;
+    let threshold = ops::indexing::take_along_axis(&sorted, dropped, -1)?;
+    let below = ops::lt(logprobs, threshold)?;
+    Ok(ops::select(below, negative_infinity(logprobs)?, logprobs)?)
+}
+
+/// `apply_min_p`: drops tokens below `p` times the best probability.
+fn min_p(logprobs: &Array, p: f64, min_tokens_to_keep: usize) -> Result<Array> {
+    let top = ops::max_axis(logprobs, -1, true)?;
+    let threshold = ops::add(top, scalar_like(p.ln(), logprobs)?)?;
+    let mut remove = ops::lt(logprobs, threshold)?;
+    if min_tokens_to_keep > 1 {
+        let keep = min_tokens_to_keep as i32;
+        let (rows, vocab) = (logprobs.dim(0), logprobs.dim(1));
+        let order = ops::argpartition_axis(logprobs, -keep, -1)?;
+        let kept = crate::mlx::ops::slice(&order, &[0, vocab - keep], &[rows, vocab])?;
+        remove = ops::indexing::put_along_axis(&remove, kept, Array::from_bool(false), -1)?;
+    }
+    Ok(ops::select(remove, negative_infinity(logprobs)?, logprobs)?)
+}
+
+/// `apply_xtc`: at some steps, drops every token above the threshold but the least likely one.
+fn xtc(logits: &Array, s: &Sampling, key: &Array) -> Result<Array> {
+    let probs = ops::softmax_axis(logits, -1, None)?;
+    let above = ops::gt(&probs, scalar_like(s.xtc_threshold, &probs)?)?;
+    let candidates = ops::select(above, &probs, scalar_like(f64::INFINITY, &probs)?)?;
+    let mut mask = ops::gt(&probs, ops::min_axis(candidates, -1, true)?)?;
+    if !s.xtc_special_tokens.is_empty() {
+        let n = s.xtc_special_tokens.len() as i32;
+        let ids = Array::from_slice(&s.xtc_special_tokens, &[1, n]);
+        let ids = ops::broadcast_to(ids, &[logits.dim(0), n])?;
+        mask = ops::indexing::put_along_axis(&mask, ids, Array::from_bool(false), -1)?;
+    }
+    let draw = random::uniform::<_, f32>(0.0f32, 1.0f32, &[], key)?;
+    let skip = ops::gt(draw, scalar(s.xtc_probability, Dtype::Float32)?)?;
+    let masked = ops::select(mask, negative_infinity(logits)?, logits)?;
+    Ok(ops::select(skip, logits, masked)?)
+}
+
+/// `apply_top_k`: drops all but `k` tokens.
+fn top_k(logprobs: &Array, k: usize) -> Result<Array> {
+    let k = k as i32;
+    let (rows, vocab) = (logprobs.dim(0), logprobs.dim(1));
+    let order = ops::argpartition_axis(ops::negative(logprobs)?, k - 1, -1)?;
+    let dropped = crate::mlx::ops::slice(&order, &[0, k], &[rows, vocab])?;
+    let floor = negative_infinity(logprobs)?;
+    Ok(ops::indexing::put_along_axis(logprobs, dropped, floor, -1)?)
+}

@@ -1,0 +1,67 @@
+//! The one place that speaks to MLX's C interface; everything else uses safe `mlx_rs` or this.
+
+pub mod ops;
+
+pub use mlx_rs::{Array, Dtype};
+
+use crate::{Error, NamedTensor, Result};
+
+/// Copies an evaluated or lazy array's values out as row-major little-endian bytes.
+pub fn to_named_tensor(name: impl Into<String>, array: &Array) -> Result<NamedTensor> {
+    let (dtype, data) = to_bytes(array)?;
+    let shape = array.shape().iter().map(|&d| d as usize).collect();
+    Ok(NamedTensor { name: name.into(), dtype: dtype.to_owned(), shape, data })
+}
+
+/// Safetensors' name of a dtype.
+pub fn dtype_name(dtype: Dtype) -> Result<&'static str> {
+    Ok(match dtype {
+        Dtype::Bool => "BOOL",
+        Dtype::Uint8 => "U8",
+        Dtype::Uint16 => "U16",
+        Dtype::Uint32 => "U32",
+        Dtype::Uint64 => "U64",
+        Dtype::Int8 => "I8",
+        Dtype::Int16 => "I16",
+        Dtype::Int32 => "I32",
+        Dtype::Int64 => "I64",
+        Dtype::Float16 => "F16",
+        Dtype::Bfloat16 => "BF16",
+        Dtype::Float32 => "F32",
+        other => return Err(Error::Mlx(format!("no file format holds {other:?}"))),
+    })
+}
+
+/// Row-major little-endian bytes of any array, with its dtype's name.
+fn to_bytes(array: &Array) -> Result<(&'static str, Vec<u8>)> {
+    let name = dtype_name(array.dtype())?;
+    // A view as unsigned integers of the same width moves bits only; flattening makes it row-major.
+    let flat = array.reshape(&[-1])?;
+    let data = match array.dtype() {
+        Dtype::Float16 | Dtype::Bfloat16 | Dtype::Uint16 | Dtype::Int16 => {
+            values::<u16>(&flat.view::<u16>()?)?.into_iter().flat_map(u16::to_le_bytes).collect()
+        }
+        Dtype::Float32 | Dtype::Uint32 | Dtype::Int32 => {
+            values::<u32>(&flat.view::<u32>()?)?.into_iter().flat_map(u32::to_le_bytes).collect()
+        }
+        Dtype::Uint64 | Dtype::Int64 => {
+            values::<u64>(&flat.view::<u64>()?)?.into_iter().flat_map(u64::to_le_bytes).collect()
+        }
+        _ => values::<u8>(&flat.view::<u8>()?)?,
+    };
+    Ok((name, data))
+}
+
+fn values<T: mlx_rs::ArrayElement + Clone>(array: &Array) -> Result<Vec<T>> {
+    array.to_vec_exact::<T>().map_err(|e| Error::Mlx(e.to_string()))
+}
+
+/// Values of an integer or float array as `f32`, row-major.
+pub fn to_f32(array: &Array) -> Result<Vec<f32>> {
+    values::<f32>(&array.as_dtype(Dtype::Float32)?)
+}
+
+/// Values of an array as `u32`, row-major.
+pub fn to_u32(array: &Array) -> Result<Vec<u32>> {
+    values::<u32>(&array.as_dtype(Dtype::Uint32)?)
+}

@@ -1,0 +1,107 @@
+//! Model families: a folder each, one line each in [`FAMILIES`].
+
+pub mod llama;
+
+use mlx_rs::Array;
+
+use crate::{Error, Result, cache::LayerCache, nn::Params, weights::ModelDir};
+
+/// A family's forward pass. Models know nothing of scheduling, sampling or text.
+pub trait Model {
+    /// Hidden states after the final norm for `ids: [B, S]`: `[B, S, hidden]`.
+    ///
+    /// Reads and extends `caches`, one per caching layer; `probe` sees each layer's output.
+    fn hidden(&self, ids: &Array, caches: &mut [LayerCache], probe: &mut Probe) -> Result<Array>;
+
+    /// Logits of `hidden: [B, S, hidden]`: `[B, S, vocab]`.
+    fn logits(&self, hidden: &Array) -> Result<Array>;
+
+    /// Empty state for a new sequence.
+    fn new_caches(&self) -> Vec<LayerCache>;
+
+    /// Every weight, in a fixed order.
+    fn weights(&self) -> Vec<&Array>;
+
+    /// Safetensors name of the activations' dtype.
+    fn dtype(&self) -> mlx_rs::Dtype;
+
+    /// Rows of the embedding table.
+    fn vocab_size(&self) -> usize;
+
+    /// Transformer layers.
+    fn layers(&self) -> usize;
+}
+
+/// Collects named intermediate arrays when it is on; costs nothing when it is off.
+#[derive(Debug, Default)]
+pub struct Probe {
+    seen: Option<Vec<(String, Array)>>,
+}
+
+impl Probe {
+    /// A probe that records.
+    pub fn recording() -> Self {
+        Self { seen: Some(Vec::new()) }
+    }
+
+    /// Records `array` under a name that is only made when wanted.
+    pub fn see(&mut self, name: impl FnOnce() -> String, array: &Array) {
+        if let Some(seen) = &mut self.seen {
+            seen.push((name(), array.clone()));
+        }
+    }
+
+    /// What was recorded since the last call.
+    pub fn drain(&mut self) -> Vec<(String, Array)> {
+        self.seen.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+}
+
+/// How a family is found and built.
+pub struct Family {
+    /// Values of `model_type` that belong to it.
+    pub model_types: &'static [&'static str],
+    /// Builds the model from a validated directory.
+    pub build: fn(&ModelDir, Mutation) -> Result<Box<dyn Model>>,
+}
+
+/// Every supported family.
+pub const FAMILIES: &[Family] = &[llama::FAMILY];
+
+/// Builds the model of `dir` with the family its `model_type` names.
+pub fn build(dir: &ModelDir, mutation: Mutation) -> Result<Box<dyn Model>> {
+    let model_type = dir.model_type();
+    let family = FAMILIES.iter().find(|f| f.model_types.contains(&model_type)).ok_or_else(|| {
+        let known: Vec<_> = FAMILIES.iter().flat_map(|f| f.model_types).copied().collect();
+        Error::Config(format!(
+            "model_type \"{model_type}\" is not supported; supported: {}",
+            known.join(", ")
+        ))
+    })?;
+    (family.build)(dir, mutation)
+}
+
+/// A deliberate mistake, so that tests can show the parity harness catching it.
+///
+/// Only the harness sets one; every model honours those that concern it.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mutation {
+    /// The faithful engine.
+    #[default]
+    None,
+    /// `gate * silu(up)` instead of `silu(gate) * up`.
+    SwigluSwapped,
+    /// Every rotary base is one percent off.
+    RopeBaseOff,
+    /// Every norm's epsilon is doubled.
+    NormEpsDoubled,
+    /// Greedy decoding takes the argmax of the logits, not of the log-probabilities.
+    ArgmaxOverLogits,
+    /// A residual sum takes a detour through f32.
+    ResidualInF32,
+    /// Positions count from one.
+    OffsetByOne,
+    /// Attention is scaled by the float below the right one.
+    AttentionScaleOff,
+}

@@ -1,0 +1,76 @@
+//! Rotary position embeddings (`mlx_lm/models/rope_utils.py`).
+
+use mlx_rs::{Array, Dtype, fast, ops};
+
+use crate::{Result, mlx::ops::scalar, weights::RopeScaling};
+
+/// Rotates the first `dims` features of each head by its position.
+pub struct Rope {
+    dims: i32,
+    traditional: bool,
+    base: Option<f32>,
+    scale: f32,
+    freqs: Option<Array>,
+}
+
+impl Rope {
+    /// The rotation that `rope_scaling` asks for (`initialize_rope`).
+    pub fn new(dims: usize, base: f64, traditional: bool, scaling: &RopeScaling) -> Result<Self> {
+        let dims = dims as i32;
+        Ok(match scaling {
+            RopeScaling::Default => {
+                Self { dims, traditional, base: Some(base as f32), scale: 1.0, freqs: None }
+            }
+            RopeScaling::Linear { factor } => Self {
+                dims,
+                traditional,
+                base: Some(base as f32),
+                scale: (1.0 / factor) as f32,
+                freqs: None,
+            },
+            RopeScaling::Llama3(llama3) => Self {
+                dims,
+                traditional,
+                base: None,
+                scale: 1.0,
+                freqs: Some(llama3_freqs(dims, base, llama3)?),
+            },
+        })
+    }
+
+    /// Rotates `x: [B, H, S, D]` whose first row stands at position `offset`.
+    pub fn forward(&self, x: &Array, offset: i32) -> Result<Array> {
+        let base = self.base;
+        Ok(fast::rope(x, self.dims, self.traditional, base, self.scale, offset, self.freqs.as_ref())?)
+    }
+}
+
+/// Inverse frequencies with Llama 3's smoothed rescaling of long wavelengths (`Llama3RoPE`).
+fn llama3_freqs(dims: i32, base: f64, s: &crate::weights::Llama3Scaling) -> Result<Array> {
+    let number = |v: f64| scalar(v, Dtype::Float32);
+    let low_wavelen = s.original_max_position_embeddings / s.low_freq_factor;
+    let high_wavelen = s.original_max_position_embeddings / s.high_freq_factor;
+
+    let exponents = ops::divide(ops::arange::<i32, f32>(0, dims, 2)?, number(f64::from(dims))?)?;
+    let freqs = ops::power(number(base)?, exponents)?;
+    let wavelens = ops::multiply(number(2.0 * std::f64::consts::PI)?, &freqs)?;
+
+    let is_low = ops::gt(&wavelens, number(low_wavelen)?)?;
+    let freqs = ops::select(&is_low, ops::multiply(&freqs, number(s.factor)?)?, &freqs)?;
+    let is_medium = ops::logical_and(
+        ops::gt(&wavelens, number(high_wavelen)?)?,
+        ops::lt(&wavelens, number(low_wavelen)?)?,
+    )?;
+    let smooth = ops::divide(
+        ops::subtract(
+            ops::divide(number(s.original_max_position_embeddings)?, &wavelens)?,
+            number(s.low_freq_factor)?,
+        )?,
+        number(s.high_freq_factor - s.low_freq_factor)?,
+    )?;
+    let blend = ops::add(
+        ops::divide(ops::subtract(number(1.0)?, &smooth)?, number(s.factor)?)?,
+        smooth,
+    )?;
+    Ok(ops::select(is_medium, ops::divide(&freqs, blend)?, &freqs)?)
+}

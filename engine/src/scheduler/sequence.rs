@@ -1,0 +1,193 @@
+//! One request on the MLX thread: decoder, text pipeline and the channel to its reader.
+
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use crate::{
+    Event, FinishReason, Finished, GenerateRequest, Result, Stats, TokenEvent, TokenLogprob,
+    generate::{Decoder, DecoderOptions, Progress, Step},
+    mlx,
+    models::{Model, Mutation},
+    text::TextPipeline,
+};
+
+/// Events that one turn may send besides a decoder's tensors.
+const EVENTS_PER_TURN: usize = 4;
+
+/// A request on its way to the MLX thread.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) request: GenerateRequest,
+    pub(crate) pipeline: TextPipeline,
+    pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) eos_token_ids: Vec<u32>,
+    pub(crate) submitted: Instant,
+}
+
+/// What a turn led to.
+pub(crate) enum Turn {
+    /// More to do.
+    Continues,
+    /// The reader lags; nothing was done.
+    Waits,
+    /// The last event is sent, or nobody listens any more.
+    Ended,
+}
+
+/// A running request.
+pub(crate) struct Sequence {
+    request: GenerateRequest,
+    decoder: Decoder,
+    pipeline: TextPipeline,
+    events: mpsc::Sender<Event>,
+    eos_token_ids: Vec<u32>,
+    stats: Stats,
+    taken_up: Instant,
+    first_token: Option<Instant>,
+}
+
+/// What every sequence of a worker shares.
+pub(crate) struct Context<'a> {
+    pub(crate) model: &'a dyn Model,
+    pub(crate) prefill_step_size: usize,
+    pub(crate) mutation: Mutation,
+}
+
+impl Sequence {
+    /// Takes a job up; tells its reader when it cannot start.
+    pub(crate) fn start(job: Job, context: &Context<'_>, fresh_seed: u64) -> Option<Self> {
+        let Job { request, pipeline, events, eos_token_ids, submitted } = job;
+        let options = DecoderOptions {
+            prompt: &request.prompt,
+            max_tokens: request.max_tokens,
+            prefill_step_size: request.prefill_step_size.unwrap_or(context.prefill_step_size),
+            sampling: &request.sampling,
+            seed: request.sampling.seed.unwrap_or(fresh_seed),
+            capture: request.capture,
+            mutation: context.mutation,
+        };
+        let decoder = match Decoder::new(context.model, &options) {
+            Ok(decoder) => decoder,
+            Err(e) => {
+                // A full or closed channel means that nobody reads the reason.
+                let _ = events.try_send(Event::Failed(e));
+                return None;
+            }
+        };
+        let stats = Stats {
+            prompt_tokens: request.prompt.len(),
+            queue_seconds: submitted.elapsed().as_secs_f64(),
+            ..Stats::default()
+        };
+        Some(Self {
+            request,
+            decoder,
+            pipeline,
+            events,
+            eos_token_ids,
+            stats,
+            taken_up: Instant::now(),
+            first_token: None,
+        })
+    }
+
+    /// One turn. An error ends the sequence, never the worker.
+    pub(crate) fn turn(&mut self, context: &Context<'_>) -> Turn {
+        if self.events.is_closed() {
+            return Turn::Ended;
+        }
+        if self.events.capacity() < EVENTS_PER_TURN.min(self.events.max_capacity()) {
+            return Turn::Waits;
+        }
+        match self.advance(context) {
+            Ok(turn) => turn,
+            Err(e) => {
+                self.send(Event::Failed(e));
+                Turn::Ended
+            }
+        }
+    }
+
+    /// Tells the reader that the sequence cannot go on.
+    pub(crate) fn fail(&self, error: crate::Error) {
+        self.send(Event::Failed(error));
+    }
+
+    fn advance(&mut self, context: &Context<'_>) -> Result<Turn> {
+        let progress = self.decoder.advance(context.model)?;
+        for tensor in self.decoder.take_tensors()? {
+            self.send_captured(Event::Tensor(tensor));
+        }
+        match progress {
+            Progress::Prefill(done) => {
+                self.send(Event::Prefill { done, total: self.request.prompt.len() });
+                Ok(Turn::Continues)
+            }
+            Progress::Token(step) => self.on_token(step),
+        }
+    }
+
+    fn on_token(&mut self, step: Step) -> Result<Turn> {
+        self.note_times();
+        self.stats.generated_tokens += 1;
+        let ends = !self.request.ignore_eos && self.eos_token_ids.contains(&step.token);
+        let (pieces, stopped) = if ends {
+            (Vec::new(), None)
+        } else {
+            let output = self.pipeline.push(step.token);
+            (output.pieces, output.stopped)
+        };
+        let logprob = self.request.top_logprobs.map(|k| top_logprobs(&step, k)).transpose()?;
+        let logits = step.logits.map(|l| mlx::to_named_tensor("logits", &l)).transpose()?;
+        self.send_captured(Event::Token(TokenEvent { id: step.token, pieces, logprob, logits }));
+        let reason = if ends {
+            FinishReason::EndOfSequence
+        } else if let Some(stop) = stopped {
+            FinishReason::StopString(stop)
+        } else if self.stats.generated_tokens >= self.request.max_tokens {
+            FinishReason::Length
+        } else {
+            return Ok(Turn::Continues);
+        };
+        let pieces = self.pipeline.finish();
+        self.send(Event::Finished(Finished { reason, pieces, stats: self.stats }));
+        Ok(Turn::Ended)
+    }
+
+    fn note_times(&mut self) {
+        let first = *self.first_token.get_or_insert_with(Instant::now);
+        self.stats.prefill_seconds = (first - self.taken_up).as_secs_f64();
+        self.stats.decode_seconds = first.elapsed().as_secs_f64();
+    }
+
+    /// Sends where room was seen at the turn's start; a reader that left is noticed next turn.
+    fn send(&self, event: Event) {
+        let _ = self.events.try_send(event);
+    }
+
+    /// Captured tensors may outnumber the channel's room; a parity trace waits for its reader.
+    fn send_captured(&self, event: Event) {
+        if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
+            let _ = self.events.blocking_send(event);
+        }
+    }
+}
+
+/// The chosen token's log-probability and the `k` best, ties by lower id.
+fn top_logprobs(step: &Step, k: usize) -> Result<TokenLogprob> {
+    let values = mlx::to_f32(&step.logprobs)?;
+    let logprob = values[step.token as usize];
+    let k = k.min(values.len());
+    let mut ids: Vec<u32> = (0..values.len() as u32).collect();
+    let by_value = |a: &u32, b: &u32| {
+        values[*b as usize].total_cmp(&values[*a as usize]).then(a.cmp(b))
+    };
+    if k > 0 && k < ids.len() {
+        ids.select_nth_unstable_by(k - 1, by_value);
+    }
+    ids.truncate(k);
+    ids.sort_unstable_by(by_value);
+    let top = ids.into_iter().map(|id| (id, values[id as usize])).collect();
+    Ok(TokenLogprob { logprob, top })
+}

@@ -1,0 +1,96 @@
+//! What the MLX thread publishes about itself, readable without asking it.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use crate::engine::{Health, WorkerState};
+
+/// Counters shared between the MLX thread and the engine's handles.
+#[derive(Debug)]
+pub(crate) struct Status {
+    started: Instant,
+    /// Milliseconds after `started` of the last completed turn, or of waking from idleness.
+    progress_millis: AtomicU64,
+    busy: AtomicBool,
+    dead: AtomicBool,
+    draining: AtomicBool,
+    queued: AtomicUsize,
+    active: AtomicUsize,
+}
+
+impl Status {
+    pub(crate) fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            progress_millis: AtomicU64::new(0),
+            busy: AtomicBool::new(false),
+            dead: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            queued: AtomicUsize::new(0),
+            active: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        let state = if self.dead.load(Relaxed) {
+            WorkerState::Dead
+        } else if self.busy.load(Relaxed) {
+            WorkerState::Busy
+        } else {
+            WorkerState::Idle
+        };
+        let since_progress = match state {
+            WorkerState::Idle => Duration::ZERO,
+            _ => self.now().saturating_sub(Duration::from_millis(self.progress_millis.load(Relaxed))),
+        };
+        Health {
+            state,
+            since_progress,
+            queued: self.queued.load(Relaxed),
+            active: self.active.load(Relaxed),
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub(crate) fn record_progress(&self) {
+        self.progress_millis.store(self.now().as_millis() as u64, Relaxed);
+    }
+
+    pub(crate) fn set_busy(&self, busy: bool) {
+        self.record_progress();
+        self.busy.store(busy, Relaxed);
+    }
+
+    pub(crate) fn set_dead(&self) {
+        self.dead.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.load(Relaxed)
+    }
+
+    pub(crate) fn set_draining(&self) {
+        self.draining.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
+    pub(crate) fn add_queued(&self) {
+        self.queued.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn remove_queued(&self) {
+        self.queued.fetch_sub(1, Relaxed);
+    }
+
+    pub(crate) fn set_active(&self, n: usize) {
+        self.active.store(n, Relaxed);
+    }
+}

@@ -1,0 +1,223 @@
+//! The thread's loop.
+
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use mlx_rs::{Array, transforms::eval};
+use tracing::{debug, error};
+
+use super::{
+    Job, Status,
+    sequence::{Context, Sequence, Turn},
+};
+use crate::{
+    Error, Result,
+    limits::WORKER_STACK_BYTES,
+    mlx,
+    models::{self, Model, Mutation},
+    weights::ModelDir,
+};
+
+/// How long to sleep when every sequence waits for its reader.
+const READER_POLL: Duration = Duration::from_millis(2);
+
+/// Facts that the thread reports once the model is built.
+#[derive(Debug)]
+pub(crate) struct LoadedModel {
+    pub(crate) vocab_size: usize,
+    pub(crate) layers: usize,
+    pub(crate) dtype: &'static str,
+}
+
+/// What the thread needs to begin.
+pub(crate) struct Setup {
+    pub(crate) dir: ModelDir,
+    pub(crate) prefill_step_size: usize,
+    pub(crate) max_active: usize,
+    pub(crate) mutation: Mutation,
+    pub(crate) jobs: mpsc::Receiver<Job>,
+    pub(crate) status: Arc<Status>,
+}
+
+/// Starts the thread and returns where it will report the built model.
+pub(crate) fn spawn(setup: Setup) -> Result<mpsc::Receiver<Result<LoadedModel>>> {
+    let (built, report) = mpsc::sync_channel(1);
+    thread::Builder::new()
+        .name("mlx".into())
+        .stack_size(WORKER_STACK_BYTES)
+        .spawn(move || {
+            let guard = DeadOnDrop(setup.status.clone());
+            run(setup, &built);
+            drop(guard);
+        })
+        .map_err(|e| Error::WorkerDied(format!("it could not be started: {e}")))?;
+    Ok(report)
+}
+
+/// Marks the thread dead however it ends.
+struct DeadOnDrop(Arc<Status>);
+
+impl Drop for DeadOnDrop {
+    fn drop(&mut self) {
+        self.0.set_dead();
+    }
+}
+
+fn run(setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
+    let loaded = models::build(&setup.dir, setup.mutation).and_then(|model| {
+        let dtype = mlx::dtype_name(model.dtype())?;
+        let facts =
+            LoadedModel { vocab_size: model.vocab_size(), layers: model.layers(), dtype };
+        Ok((model, facts))
+    });
+    let model = match loaded {
+        Ok((model, facts)) => {
+            // Nobody waits any more: there is nothing to serve.
+            if built.send(Ok(facts)).is_err() {
+                return;
+            }
+            model
+        }
+        Err(e) => {
+            let _ = built.send(Err(e));
+            return;
+        }
+    };
+    let context = Context {
+        model: model.as_ref(),
+        prefill_step_size: setup.prefill_step_size,
+        mutation: setup.mutation,
+    };
+    let mut worker = Worker {
+        context,
+        active: VecDeque::new(),
+        max_active: setup.max_active.max(1),
+        jobs: setup.jobs,
+        open: true,
+        status: &setup.status,
+        unread_weights: Some(model.weights()),
+        seeds: entropy(),
+    };
+    worker.serve();
+}
+
+struct Worker<'a> {
+    context: Context<'a>,
+    active: VecDeque<Sequence>,
+    max_active: usize,
+    jobs: mpsc::Receiver<Job>,
+    /// Whether requests may still come.
+    open: bool,
+    status: &'a Status,
+    unread_weights: Option<Vec<&'a Array>>,
+    seeds: u64,
+}
+
+impl Worker<'_> {
+    fn serve(&mut self) {
+        self.read_weights();
+        loop {
+            self.admit();
+            if self.active.is_empty() {
+                if !self.open {
+                    return;
+                }
+                continue;
+            }
+            if !self.round() {
+                thread::sleep(READER_POLL);
+            }
+        }
+    }
+
+    /// Reads all weights in one go, as mlx-lm does at load, but after the model is reported ready.
+    fn read_weights(&mut self) {
+        if let Some(weights) = self.unread_weights.take() {
+            self.status.set_busy(true);
+            if let Err(e) = eval(weights) {
+                // Each request will meet the same error and report it.
+                error!(error = %Error::from(e), "the weights cannot be read");
+            }
+            self.status.set_busy(false);
+        }
+    }
+
+    /// Moves waiting requests into free places; sleeps while there is nothing at all to do.
+    fn admit(&mut self) {
+        if self.active.is_empty() && self.open {
+            self.status.set_busy(false);
+            match self.jobs.recv() {
+                Ok(job) => {
+                    self.status.set_busy(true);
+                    self.take_up(job);
+                }
+                Err(mpsc::RecvError) => self.open = false,
+            }
+        }
+        while self.open && self.active.len() < self.max_active {
+            match self.jobs.try_recv() {
+                Ok(job) => self.take_up(job),
+                Err(mpsc::TryRecvError::Empty) => break,
+                Err(mpsc::TryRecvError::Disconnected) => self.open = false,
+            }
+        }
+    }
+
+    fn take_up(&mut self, job: Job) {
+        self.status.remove_queued();
+        if job.events.is_closed() {
+            debug!("a request was cancelled while it waited");
+            return;
+        }
+        self.seeds = self.seeds.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        if let Some(sequence) = Sequence::start(job, &self.context, self.seeds >> 16) {
+            self.active.push_back(sequence);
+        }
+        self.status.set_active(self.active.len());
+    }
+
+    /// Gives each running sequence one turn; false when all of them wait for their readers.
+    fn round(&mut self) -> bool {
+        let mut worked = false;
+        for _ in 0..self.active.len() {
+            let Some(mut sequence) = self.active.pop_front() else { break };
+            let context = &self.context;
+            match catch_unwind(AssertUnwindSafe(|| sequence.turn(context))) {
+                Ok(Turn::Continues) => {
+                    worked = true;
+                    self.active.push_back(sequence);
+                }
+                Ok(Turn::Waits) => self.active.push_back(sequence),
+                Ok(Turn::Ended) => worked = true,
+                Err(panic) => {
+                    worked = true;
+                    let reason = panic_text(panic.as_ref());
+                    error!(reason, "a sequence panicked");
+                    sequence.fail(Error::Mlx(format!("internal error: {reason}")));
+                }
+            }
+            self.status.record_progress();
+        }
+        self.status.set_active(self.active.len());
+        worked
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "panic".into())
+}
+
+/// Start of the seeds for requests that bring none; differs from run to run.
+fn entropy() -> u64 {
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
+    clock ^ (u64::from(std::process::id()) << 32)
+}
