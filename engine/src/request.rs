@@ -67,33 +67,33 @@ pub struct Capture {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampling {
     /// 0 picks the most probable token.
-    pub temperature: f32,
+    pub temperature: f64,
     /// Nucleus mass; active strictly between 0 and 1.
-    pub top_p: f32,
+    pub top_p: f64,
     /// Keep the k most probable tokens; 0 is off.
     pub top_k: usize,
     /// Drop tokens below this fraction of the best probability; 0 is off.
-    pub min_p: f32,
+    pub min_p: f64,
     /// Tokens that `min_p` never drops.
     pub min_tokens_to_keep: usize,
     /// Chance of applying XTC at a step; 0 is off.
-    pub xtc_probability: f32,
+    pub xtc_probability: f64,
     /// Probability above which XTC drops all but the least likely token.
-    pub xtc_threshold: f32,
+    pub xtc_threshold: f64,
     /// Token ids that XTC never drops.
     pub xtc_special_tokens: Vec<u32>,
     /// Added to the logits of single tokens.
-    pub logit_bias: BTreeMap<u32, f32>,
+    pub logit_bias: BTreeMap<u32, f64>,
     /// Sign-aware factor on tokens seen recently; 0 is off.
-    pub repetition_penalty: f32,
+    pub repetition_penalty: f64,
     /// Recent tokens that `repetition_penalty` looks at; 0 means all.
     pub repetition_context_size: usize,
     /// Subtracted once from each token seen recently; 0 is off.
-    pub presence_penalty: f32,
+    pub presence_penalty: f64,
     /// Recent tokens that `presence_penalty` looks at; 0 means all.
     pub presence_context_size: usize,
     /// Subtracted per occurrence of a recent token; 0 is off.
-    pub frequency_penalty: f32,
+    pub frequency_penalty: f64,
     /// Recent tokens that `frequency_penalty` looks at; 0 means all.
     pub frequency_context_size: usize,
     /// Seeds this request's own key sequence (`mx.random.seed`); `None` draws a fresh seed.
@@ -163,6 +163,10 @@ pub struct Piece {
     pub channel: Channel,
     /// The text; markers are not part of it.
     pub text: String,
+    /// The end marker of this tool call followed: the call's body is complete with this piece,
+    /// whose text may be empty. A body that the generation's end cut off never has it. Always
+    /// false in the other channels.
+    pub ends_call: bool,
 }
 
 /// Log-probabilities after the logits processors and before the sampler's filters.

@@ -1,6 +1,23 @@
-//! Text in and out: tokenizer, streaming detokenizers, channels, chat templates.
+//! Text in and out: tokenizer, streaming detokenizers, channels, tool calls, chat templates.
+//!
+//! Nothing here touches MLX. A [`Tokenizer`] and a [`ChatTemplate`] are loaded once and shared by
+//! all threads; a [`TextPipeline`] belongs to one running sequence.
 
-use crate::Result;
+mod automaton;
+mod detokenizer;
+mod files;
+mod markers;
+mod pipeline;
+mod router;
+mod special;
+mod template;
+mod tokenizer;
+
+pub use detokenizer::Detokenizer;
+pub use markers::{Thinking, ToolFormat};
+pub use pipeline::{Output, TextPipeline};
+pub use template::{ChatInput, ChatTemplate};
+pub use tokenizer::Tokenizer;
 
 /// Where a run of generated text belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -10,22 +27,7 @@ pub enum Channel {
     Content,
     /// Thinking.
     Reasoning,
-    /// The raw body of one tool call, between its markers; a `ToolCallEnd` follows each.
+    /// The raw body of a tool call, between its markers; the piece with
+    /// [`ends_call`](crate::Piece::ends_call) completes it.
     ToolCall,
 }
-
-/// Tokenizer of a model directory.
-#[derive(Debug)]
-pub struct Tokenizer;
-
-impl Tokenizer {
-    /// Token ids of `text`; `add_special_tokens` applies the tokenizer's own post-processing.
-    pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
-        let _ = (text, add_special_tokens);
-        Ok(Vec::new())
-    }
-}
-
-/// Chat template of a model directory.
-#[derive(Debug)]
-pub struct ChatTemplate;
