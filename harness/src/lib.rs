@@ -1,1 +1,16 @@
-//! x
+//! Holds the engine against the reference: cases, tiny models made from numbers, golden traces,
+//! and (feature `replay`) the comparison and its reports. Nothing here needs Python.
+//!
+//! A [`case::Case`] is data. The oracle runs it through mlx-lm and writes a [`golden::Golden`]; the
+//! harness runs it through the engine and compares bits. Both build the same model with [`maker`].
+
+pub mod case;
+mod digest;
+mod error;
+pub mod files;
+pub mod golden;
+pub mod maker;
+pub mod tensor;
+
+pub use digest::{canonical_json, hex, sha256};
+pub use error::{Error, Result};

@@ -1,0 +1,99 @@
+//! Checks that make a case worth running.
+
+use super::{Affine, Case, MAX_PROMPT, MAX_STEPS, ModelSource, Prompt, Quantization};
+use crate::{Error, Result};
+
+const RECIPES: [&str; 4] = ["mixed_2_6", "mixed_3_4", "mixed_3_6", "mixed_4_6"];
+
+impl Case {
+    /// Checks everything that can be checked without a model.
+    ///
+    /// # Errors
+    /// [`Error::Case`] naming the case and the field.
+    pub fn validate(&self) -> Result<()> {
+        self.problem().map_or(Ok(()), |reason| Err(Error::case(&self.id, reason)))
+    }
+
+    fn problem(&self) -> Option<String> {
+        if !is_readable_path(&self.id) {
+            return Some("its id must be words of a-z, 0-9, '.', '_' and '-' joined by '/'".into());
+        }
+        for (field, value) in [("family", &self.family), ("column", &self.column), ("path", &self.path)] {
+            if value.is_empty() {
+                return Some(format!("{field} is empty"));
+            }
+        }
+        if !(1..=MAX_STEPS).contains(&self.steps) {
+            return Some(format!("steps must be 1 to {MAX_STEPS}"));
+        }
+        if self.prefill_step_size == 0 {
+            return Some("prefill_step_size must be at least 1".into());
+        }
+        let length = match &self.prompt {
+            Prompt::Ids(ids) => ids.len(),
+            Prompt::Random { len, .. } => *len,
+        };
+        if !(1..=MAX_PROMPT).contains(&length) {
+            return Some(format!("the prompt must have 1 to {MAX_PROMPT} tokens"));
+        }
+        if self.sampling.temperature != 0.0 && self.sampling.seed.is_none() {
+            return Some("sampling with a temperature needs a seed".into());
+        }
+        if self.skip.as_ref().is_some_and(|reason| reason.trim().is_empty()) {
+            return Some("skip needs a reason".into());
+        }
+        self.source_problem().or_else(|| self.quantization_problem())
+    }
+
+    fn source_problem(&self) -> Option<String> {
+        match &self.model.source {
+            ModelSource::Made(made) => {
+                if made.geometry.contains_key("torch_dtype") {
+                    return Some("torch_dtype follows from dtype; take it out of the geometry".into());
+                }
+                if !made.geometry.get("model_type").is_some_and(serde_json::Value::is_string) {
+                    return Some("geometry has no model_type".into());
+                }
+                (made.shards == 0).then(|| "shards must be at least 1".into())
+            }
+            ModelSource::Directory(directory) => {
+                let path = std::path::Path::new(&directory.path);
+                let inside = path.components().all(|c| matches!(c, std::path::Component::Normal(_)));
+                (!inside || directory.path.is_empty())
+                    .then(|| "the model's path must lie inside the checkout".into())
+            }
+        }
+    }
+
+    fn quantization_problem(&self) -> Option<String> {
+        match self.model.quantization.as_ref()? {
+            Quantization::Uniform(affine) => affine_problem(affine),
+            Quantization::Recipe { name, .. } => {
+                (!RECIPES.contains(&name.as_str())).then(|| format!("recipe {name} is not one of {RECIPES:?}"))
+            }
+            Quantization::PerModule { default, overrides } => {
+                affine_problem(default).or_else(|| overrides.values().flatten().find_map(affine_problem))
+            }
+        }
+    }
+}
+
+fn affine_problem(affine: &Affine) -> Option<String> {
+    if affine.mode != "affine" {
+        return Some(format!("quantization mode {} is not known here", affine.mode));
+    }
+    if !matches!(affine.bits, 2..=6 | 8) {
+        return Some(format!("{} bits: affine has 2, 3, 4, 5, 6 and 8", affine.bits));
+    }
+    (!matches!(affine.group_size, 32 | 64 | 128))
+        .then(|| format!("group size {}: affine has 32, 64 and 128", affine.group_size))
+}
+
+fn is_readable_path(id: &str) -> bool {
+    !id.is_empty()
+        && id.split('/').all(|part| {
+            !part.is_empty()
+                && !part.starts_with('.')
+                && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
+        })
+}

@@ -1,0 +1,126 @@
+//! The committed suites are sound, and malformed ones are refused.
+
+use std::{collections::HashSet, path::Path};
+
+use rstest::rstest;
+use serde_json::json;
+use verbatim_harness::{
+    case::{Case, ModelSource, Prompt, load_matrix, load_suites, parse_suite},
+    maker::plan,
+};
+
+fn cases() -> Vec<Case> {
+    load_suites(&Path::new(env!("CARGO_MANIFEST_DIR")).join("cases")).unwrap()
+}
+
+#[test]
+fn every_case_has_a_row_and_a_column_and_a_makeable_model() {
+    let matrix = load_matrix(&Path::new(env!("CARGO_MANIFEST_DIR")).join("cases")).unwrap();
+    for case in cases() {
+        assert!(matrix.columns.iter().any(|c| c.id == case.column), "{}: {}", case.id, case.column);
+        assert!(matrix.families.iter().any(|f| f.id == case.family), "{}: {}", case.id, case.family);
+        if let ModelSource::Made(made) = &case.model.source {
+            plan(made).unwrap_or_else(|e| panic!("{}: {e}", case.id));
+        }
+    }
+}
+
+#[test]
+fn no_case_repeats_another() {
+    let mut seen = HashSet::new();
+    for case in cases() {
+        assert!(seen.insert(case.digest()), "{} repeats an earlier case", case.id);
+    }
+}
+
+#[test]
+fn minicpm5_covers_what_its_acceptance_names() {
+    let cases = cases();
+    for column in ["bf16", "f32", "q4", "q8"] {
+        for length in [1, 2, 40, 700] {
+            let found = cases.iter().any(|c| {
+                c.family == "minicpm5"
+                    && c.column == column
+                    && c.required
+                    && c.steps >= 128
+                    && matches!(c.prompt, Prompt::Random { len, .. } if len == length)
+            });
+            assert!(found, "{column} with a prompt of {length}");
+        }
+        for chunk in [1, 7, 64, 2048] {
+            let found = cases.iter().any(|c| c.column == column && c.required && c.prefill_step_size == chunk);
+            assert!(found, "{column} in chunks of {chunk}");
+        }
+    }
+}
+
+fn suite() -> serde_json::Value {
+    json!({
+        "about": "test",
+        "base": {
+            "family": "f", "column": "c", "path": "p",
+            "model": { "source": { "made": { "geometry": { "model_type": "llama" }, "seed": 1, "dtype": "bf16" } } },
+            "prompt": { "ids": [1, 2] }, "steps": 3, "prefill_step_size": 4
+        },
+        "axes": { "n": { "one": { "steps": 1 }, "two": { "steps": 2 } }, "d": { "f32": { "model": { "source": { "made": { "dtype": "f32" } } } } } },
+        "products": [{ "id": "f/{n}/{d}", "over": { "n": "*", "d": ["f32"] } }]
+    })
+}
+
+#[test]
+fn products_multiply_in_order() {
+    let cases = parse_suite("s", &suite().to_string()).unwrap();
+    let ids: Vec<&str> = cases.iter().map(|c| c.id.as_str()).collect();
+    assert_eq!(ids, ["f/one/f32", "f/two/f32"]);
+    assert_eq!(cases[1].steps, 2);
+    assert_eq!(cases[1].suite, "s");
+}
+
+#[test]
+fn digests_ignore_names_and_follow_content() {
+    let case = &parse_suite("s", &suite().to_string()).unwrap()[0];
+    let renamed = Case { id: "g".into(), column: "d".into(), required: false, ..case.clone() };
+    assert_eq!(case.digest(), renamed.digest());
+    let longer = Case { steps: case.steps + 1, ..case.clone() };
+    assert_ne!(case.digest(), longer.digest());
+    let round_trip: Case = serde_json::from_str(&serde_json::to_string(case).unwrap()).unwrap();
+    assert_eq!(*case, round_trip);
+}
+
+#[rstest]
+#[case("/axes/n/two/steps", json!(0), "steps")]
+#[case("/base/prompt", json!({ "ids": [] }), "prompt")]
+#[case("/base/prefill_step_size", json!(0), "prefill_step_size")]
+#[case("/base/sampling", json!({ "temperature": 1.0 }), "seed")]
+#[case("/base/sampling", json!({ "temprature": 1.0 }), "temprature")]
+#[case("/base/kv", json!("q3"), "q3")]
+#[case("/base/adapter", json!("x"), "unknown variant")]
+#[case("/base/skip", json!(" "), "reason")]
+#[case(
+    "/axes/d/f32/model/source",
+    json!({ "made": null, "directory": { "path": "../elsewhere" } }),
+    "inside the checkout"
+)]
+#[case("/base/model/source/made/geometry/torch_dtype", json!("bfloat16"), "torch_dtype")]
+#[case("/base/model/quantization", json!({ "uniform": { "bits": 7, "group_size": 64 } }), "7 bits")]
+#[case("/base/model/quantization", json!({ "uniform": { "bits": 4, "group_size": 48 } }), "48")]
+#[case("/base/model/quantization", json!({ "recipe": { "name": "mixed_1_2" } }), "mixed_1_2")]
+#[case("/products/0/id", json!("f/{n}"), "{d}")]
+#[case("/products/0/id", json!("F/{n}/{d}"), "id must be")]
+#[case("/products/0/over", json!({ "n": "*", "d": ["bf16"] }), "bf16")]
+#[case("/products/0/over", json!({ "m": "*" }), "no axis")]
+#[case("/surprise", json!(1), "surprise")]
+fn malformed_suites_are_refused(
+    #[case] pointer: &str,
+    #[case] value: serde_json::Value,
+    #[case] names: &str,
+) {
+    let mut suite = suite();
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    match suite.pointer_mut(parent).unwrap() {
+        serde_json::Value::Array(items) => items[key.parse::<usize>().unwrap()] = value,
+        object => object[key] = value,
+    }
+    let error = parse_suite("s", &suite.to_string()).unwrap_err().to_string();
+    assert!(error.contains(names), "{error}");
+}
