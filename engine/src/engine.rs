@@ -1,16 +1,20 @@
 //! The handle that callers hold: loads a model, submits requests, reports health.
 
 use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
+    path::PathBuf,
+    sync::{Arc, mpsc as std_mpsc},
+    thread,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc;
 
 use crate::{
     Error, Event, GenerateRequest, Result, limits,
-    text::{ChatTemplate, Tokenizer},
+    models::Mutation,
+    scheduler::{self, Job, Setup, Status},
+    text::{ChatTemplate, TextPipeline, Tokenizer},
+    weights::{ModelDir, TensorInfo},
 };
 
 /// How to load a model and how much to let in.
@@ -24,6 +28,9 @@ pub struct EngineOptions {
     pub queue_limit: usize,
     /// Sequences that take turns.
     pub max_active: usize,
+    /// Deliberate mistake, for the parity harness's own tests.
+    #[doc(hidden)]
+    pub mutation: Mutation,
 }
 
 impl EngineOptions {
@@ -34,6 +41,7 @@ impl EngineOptions {
             prefill_step_size: limits::DEFAULT_PREFILL_STEP_SIZE,
             queue_limit: limits::DEFAULT_QUEUE_LIMIT,
             max_active: limits::DEFAULT_MAX_ACTIVE,
+            mutation: Mutation::None,
         }
     }
 }
@@ -68,13 +76,59 @@ struct Shared {
     info: ModelInfo,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
+    jobs: std_mpsc::SyncSender<Job>,
+    status: Arc<Status>,
+    queue_limit: usize,
 }
 
 impl Engine {
     /// Loads the model and waits until it can take requests.
     pub fn load(options: EngineOptions) -> Result<Self> {
-        let _ = options;
-        Err(Error::ShuttingDown)
+        let dir = ModelDir::open(&options.model_dir)?;
+        let model_type = dir.model_type().to_owned();
+        let weight_bytes = dir.tensors().values().map(TensorInfo::len_bytes).sum();
+        let max_position_embeddings = dir
+            .config()
+            .get("max_position_embeddings")
+            .and_then(serde_json::Value::as_u64)
+            .map(|n| n as usize);
+        // Parsing a large tokenizer and building the model take about as long: do both at once.
+        let (tokenizer, template, report, jobs, status) = thread::scope(|scope| {
+            let text = scope.spawn(|| -> Result<_> {
+                let tokenizer = Tokenizer::load(&options.model_dir)?;
+                let template = ChatTemplate::load(&options.model_dir, &tokenizer)?;
+                Ok((tokenizer, template))
+            });
+            let status = Arc::new(Status::new());
+            let (jobs, receiver) = std_mpsc::sync_channel(options.queue_limit.max(1));
+            let report = scheduler::spawn(Setup {
+                dir,
+                prefill_step_size: options.prefill_step_size,
+                max_active: options.max_active,
+                mutation: options.mutation,
+                jobs: receiver,
+                status: status.clone(),
+            })?;
+            let (tokenizer, template) = text.join().unwrap_or_else(|_| {
+                Err(Error::Tokenizer("internal error while the tokenizer was read".into()))
+            })?;
+            Ok::<_, Error>((tokenizer, template, report, jobs, status))
+        })?;
+        let loaded = report
+            .recv()
+            .map_err(|_| Error::WorkerDied("it ended while the model was built".into()))??;
+        let info = ModelInfo {
+            model_type,
+            vocab_size: loaded.vocab_size,
+            layers: loaded.layers,
+            max_position_embeddings,
+            dtype: loaded.dtype.to_owned(),
+            weight_bytes,
+            eos_token_ids: tokenizer.eos_token_ids().to_vec(),
+        };
+        let queue_limit = options.queue_limit.max(1);
+        let shared = Shared { info, tokenizer, template, jobs, status, queue_limit };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Facts about the model.
@@ -98,17 +152,88 @@ impl Engine {
     /// [`Error::Request`] for a field out of range, [`Error::QueueFull`], [`Error::ShuttingDown`],
     /// [`Error::WorkerDied`].
     pub fn submit(&self, request: GenerateRequest) -> Result<Generation> {
-        let _ = request;
-        Err(Error::ShuttingDown)
+        let shared = &*self.shared;
+        check_request(&request, &shared.info)?;
+        if shared.status.is_draining() {
+            return Err(Error::ShuttingDown);
+        }
+        let pipeline = TextPipeline::new(&shared.tokenizer, &request.routing, &request.stop);
+        let (events, reader) = mpsc::channel(limits::EVENT_BUFFER);
+        let eos_token_ids = shared.info.eos_token_ids.clone();
+        let job = Job { request, pipeline, events, eos_token_ids, submitted: Instant::now() };
+        shared.status.add_queued();
+        match shared.jobs.try_send(job) {
+            Ok(()) => Ok(Generation { events: reader }),
+            Err(e) => {
+                shared.status.remove_queued();
+                Err(match e {
+                    std_mpsc::TrySendError::Full(_) => {
+                        Error::QueueFull { limit: shared.queue_limit }
+                    }
+                    std_mpsc::TrySendError::Disconnected(_) => {
+                        Error::WorkerDied("restart the process".into())
+                    }
+                })
+            }
+        }
     }
 
     /// The MLX thread's condition, read without asking it.
     pub fn health(&self) -> Health {
-        Health { state: WorkerState::Dead, since_progress: Duration::ZERO, queued: 0, active: 0 }
+        self.shared.status.health()
     }
 
     /// Refuses new requests and lets the running ones finish.
-    pub fn drain(&self) {}
+    pub fn drain(&self) {
+        self.shared.status.set_draining();
+    }
+}
+
+/// Refuses what no model could serve, before it takes a place in the queue.
+fn check_request(request: &GenerateRequest, info: &ModelInfo) -> Result<()> {
+    let refuse = |text: String| Err(Error::Request(text));
+    let n = request.prompt.len();
+    if n == 0 {
+        return refuse("the prompt is empty: at least one token is needed".into());
+    }
+    if n > limits::MAX_PROMPT_TOKENS {
+        return refuse(format!("the prompt has {n} tokens, the limit is {}", limits::MAX_PROMPT_TOKENS));
+    }
+    if let Some(id) = request.prompt.iter().find(|&&id| id as usize >= info.vocab_size) {
+        return refuse(format!(
+            "prompt token {id} is outside the model's vocabulary of {}",
+            info.vocab_size
+        ));
+    }
+    if !(1..=limits::MAX_GENERATED_TOKENS).contains(&request.max_tokens) {
+        return refuse(format!(
+            "max_tokens must lie between 1 and {}, got {}",
+            limits::MAX_GENERATED_TOKENS,
+            request.max_tokens
+        ));
+    }
+    if request.prefill_step_size == Some(0) {
+        return refuse("prefill_step_size must be at least 1".into());
+    }
+    if request.stop.len() > limits::MAX_STOP_STRINGS {
+        return refuse(format!("at most {} stop strings are allowed", limits::MAX_STOP_STRINGS));
+    }
+    if let Some(bad) =
+        request.stop.iter().find(|s| s.is_empty() || s.len() > limits::MAX_STOP_STRING_BYTES)
+    {
+        return refuse(format!(
+            "a stop string must have 1 to {} bytes, got {}",
+            limits::MAX_STOP_STRING_BYTES,
+            bad.len()
+        ));
+    }
+    if request.top_logprobs.is_some_and(|k| k > limits::MAX_TOP_LOGPROBS) {
+        return refuse(format!("top_logprobs may be at most {}", limits::MAX_TOP_LOGPROBS));
+    }
+    if request.sampling.logit_bias.len() > limits::MAX_LOGIT_BIAS {
+        return refuse(format!("logit_bias may have at most {} entries", limits::MAX_LOGIT_BIAS));
+    }
+    Ok(())
 }
 
 /// A running generation: a stream of [`Event`]s that ends after `Finished` or `Failed`.
@@ -151,10 +276,4 @@ pub struct Health {
     pub queued: usize,
     /// Sequences taking turns.
     pub active: usize,
-}
-
-/// Where the model lies; kept for messages.
-#[allow(dead_code)]
-fn model_name(dir: &Path) -> String {
-    dir.file_name().map_or_else(|| dir.display().to_string(), |n| n.to_string_lossy().into_owned())
 }

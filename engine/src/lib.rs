@@ -22,15 +22,23 @@
 //!
 //! With bf16 key-value caches the tokens and logits equal those of mlx-lm 0.32.2 bit for bit.
 
+mod cache;
 mod engine;
 mod error;
+mod generate;
 pub mod limits;
+mod mlx;
+mod models;
+mod nn;
 mod request;
+mod scheduler;
 pub mod text;
 pub mod weights;
 
 pub use engine::{Engine, EngineOptions, Generation, Health, ModelInfo, WorkerState};
 pub use error::{Error, Result};
+#[doc(hidden)]
+pub use models::Mutation;
 pub use request::{
     Capture, Event, FinishReason, Finished, GenerateRequest, NamedTensor, Piece, Routing, Sampling,
     Stats, TokenEvent, TokenLogprob,

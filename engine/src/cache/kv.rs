@@ -55,13 +55,6 @@ impl KvCache {
     pub fn state(&self) -> Vec<&Array> {
         self.buffers.iter().flat_map(|(k, v)| [k, v]).collect()
     }
-
-    /// Forgets up to `n` of the latest tokens; returns how many.
-    pub fn trim(&mut self, n: usize) -> usize {
-        let n = n.min(self.offset());
-        self.offset -= n as i32;
-        n
-    }
 }
 
 /// Zeroed rows for at least the rows of `like`, in whole steps.

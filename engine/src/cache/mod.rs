@@ -43,9 +43,4 @@ impl LayerCache {
             Self::Kv(c) => c.state(),
         }
     }
-
-    /// Bytes that the buffers take.
-    pub fn nbytes(&self) -> usize {
-        self.state().iter().map(|a| a.nbytes()).sum()
-    }
 }

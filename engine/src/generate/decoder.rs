@@ -108,11 +108,6 @@ impl Decoder {
         })
     }
 
-    /// Bytes of the sequence's caches.
-    pub fn cache_bytes(&self) -> usize {
-        self.caches.iter().map(LayerCache::nbytes).sum()
-    }
-
     /// One turn: a prefill chunk, or a token.
     pub fn advance(&mut self, model: &dyn Model) -> Result<Progress> {
         if self.prompt.len() - self.prefilled > 1 {

@@ -4,7 +4,7 @@ pub mod llama;
 
 use mlx_rs::Array;
 
-use crate::{Error, Result, cache::LayerCache, nn::Params, weights::ModelDir};
+use crate::{Error, Result, cache::LayerCache, weights::ModelDir};
 
 /// A family's forward pass. Models know nothing of scheduling, sampling or text.
 pub trait Model {

@@ -10,8 +10,6 @@ pub enum Mask {
     None,
     /// Keys up to the query's own position, counted from the end.
     Causal,
-    /// `true` where a key is seen: broadcastable to `[B, H, S, N]`.
-    Array(Array),
 }
 
 /// `softmax(scale · q kᵀ) v`; `q: [B, H, S, D]`, `k, v: [B, KV, N, D]`, result `[B, H, S, D]`.
@@ -21,6 +19,5 @@ pub fn attend(q: &Array, k: &Array, v: &Array, scale: f32, mask: &Mask) -> Resul
         Mask::Causal => fast::scaled_dot_product_attention(
             q, k, v, scale, ScaledDotProductAttentionMask::Causal, None,
         )?,
-        Mask::Array(mask) => fast::scaled_dot_product_attention(q, k, v, scale, mask, None)?,
     })
 }

@@ -21,7 +21,7 @@ pub enum Embedding {
 impl Embedding {
     /// Takes `path.weight` (and scales, biases).
     pub fn take(params: &mut Params, path: &str) -> Result<Self> {
-        if let Some(spec) = params.quantization(path)? {
+        if let Some(spec) = params.quantization(path) {
             return Ok(Self::Quantized(QuantizedWeight::take(params, path, spec)?));
         }
         let table = params.take(&format!("{path}.weight"))?;

@@ -57,7 +57,7 @@ impl QuantizedWeight {
 impl Linear {
     /// Takes `path.weight` (and scales, biases, bias where the checkpoint has them).
     pub fn take(params: &mut Params, path: &str, with_bias: bool) -> Result<Self> {
-        let kind = match params.quantization(path)? {
+        let kind = match params.quantization(path) {
             Some(spec) => Kind::Quantized(QuantizedWeight::take(params, path, spec)?),
             None => Kind::Dense(params.take(&format!("{path}.weight"))?.transpose()?),
         };

@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 
 use mlx_rs::Array;
 
-use crate::{Error, Result, weights::{ModuleQuantization, QuantizationSpec}};
+use crate::{Error, Result, weights::{ModuleQuantization, WeightPlan}};
 
 /// A checkpoint's tensors by name, taken out one by one while a model is built.
 pub struct Params {
     tensors: BTreeMap<String, Array>,
-    quantization: QuantizationSpec,
+    plan: WeightPlan,
 }
 
 impl Params {
-    /// Wraps a sanitized checkpoint.
-    pub fn new(tensors: BTreeMap<String, Array>, quantization: QuantizationSpec) -> Self {
-        Self { tensors, quantization }
+    /// Wraps a sanitized and checked checkpoint.
+    pub fn new(tensors: BTreeMap<String, Array>, plan: WeightPlan) -> Self {
+        Self { tensors, plan }
     }
 
     /// Removes and returns tensor `name`.
@@ -25,19 +25,9 @@ impl Params {
             .ok_or_else(|| Error::Weights(format!("tensor {name} is missing")))
     }
 
-    /// Removes and returns tensor `name` if the checkpoint has it.
-    pub fn take_optional(&mut self, name: &str) -> Option<Array> {
-        self.tensors.remove(name)
-    }
-
     /// How the module at `path` is quantized, or `None` when it is dense.
-    pub fn quantization(&self, path: &str) -> Result<Option<ModuleQuantization>> {
-        let shape = |suffix: &str| {
-            self.tensors
-                .get(&format!("{path}.{suffix}"))
-                .map(|t| t.shape().iter().map(|&d| d as usize).collect::<Vec<_>>())
-        };
-        self.quantization.module(path, shape("weight").as_deref(), shape("scales").as_deref())
+    pub fn quantization(&self, path: &str) -> Option<ModuleQuantization> {
+        self.plan.module(path)
     }
 
     /// Fails when tensors are left that no layer asked for.

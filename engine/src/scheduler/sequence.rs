@@ -150,8 +150,10 @@ impl Sequence {
         } else {
             return Ok(Turn::Continues);
         };
-        let pieces = self.pipeline.finish();
-        self.send(Event::Finished(Finished { reason, pieces, stats: self.stats }));
+        let rest = self.pipeline.finish();
+        // Text held back until now may complete a stop string.
+        let reason = rest.stopped.map_or(reason, FinishReason::StopString);
+        self.send(Event::Finished(Finished { reason, pieces: rest.pieces, stats: self.stats }));
         Ok(Turn::Ended)
     }
 

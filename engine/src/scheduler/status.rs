@@ -70,10 +70,6 @@ impl Status {
         self.dead.store(true, Relaxed);
     }
 
-    pub(crate) fn is_dead(&self) -> bool {
-        self.dead.load(Relaxed)
-    }
-
     pub(crate) fn set_draining(&self) {
         self.draining.store(true, Relaxed);
     }

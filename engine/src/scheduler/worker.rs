@@ -19,7 +19,7 @@ use crate::{
     Error, Result,
     limits::WORKER_STACK_BYTES,
     mlx,
-    models::{self, Model, Mutation},
+    models::{self, Mutation},
     weights::ModelDir,
 };
 

@@ -168,10 +168,8 @@ struct Llama {
 /// Builds the model from its checkpoint; weights stay unread until used.
 pub fn build(dir: &ModelDir, mutation: Mutation) -> Result<Box<dyn Model>> {
     let config = LlamaConfig::from_dir(dir)?;
-    let tensors = config.sanitize(load_lazy(dir)?);
-    let quantization = dir.quantization()?;
-    config.check(dir, &quantization)?;
-    let mut p = Params::new(tensors, quantization);
+    let plan = config.check(dir)?;
+    let mut p = Params::new(config.sanitize(load_lazy(dir)?), plan);
     let norm = RmsNorm::take(&mut p, "model.norm", norm_eps(&config, mutation))?;
     let embed_tokens = Embedding::take(&mut p, "model.embed_tokens")?;
     let blocks = (0..config.num_hidden_layers)
