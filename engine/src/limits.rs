@@ -10,6 +10,10 @@ pub const MAX_TEMPLATE_BYTES: u64 = 1 << 20;
 pub const MAX_SAFETENSORS_HEADER_BYTES: u64 = 64 << 20;
 /// Tensors in one model directory.
 pub const MAX_TENSORS: usize = 200_000;
+/// Dimensions of one tensor.
+pub const MAX_TENSOR_RANK: usize = 8;
+/// Longest name of a tensor, in bytes.
+pub const MAX_TENSOR_NAME_BYTES: usize = 512;
 /// Safetensors files in one model directory.
 pub const MAX_WEIGHT_FILES: usize = 1_000;
 /// Largest width, head count, expert count or similar in a configuration.

@@ -1,1 +1,28 @@
 //! Model directories: configuration, checked safetensors headers, lazy weights.
+//!
+//! [`ModelDir::open`] reads and checks everything but the weights; a family turns the
+//! configuration into its own type with [`Fields`]; [`load_lazy`] hands MLX the files. Nothing of
+//! `config.json` or of a safetensors header reaches MLX before it was checked here.
+
+mod dir;
+mod dtype;
+mod expect;
+mod fields;
+mod header;
+mod json;
+#[path = "models/llama/config.rs"]
+mod llama;
+mod load;
+mod quant;
+mod rope;
+
+pub use dir::{ModelDir, TokenizerFiles};
+pub use dtype::Dtype;
+pub use expect::{Expected, ExpectedModule, TensorMeta, TensorTable, WeightPlan, check_weights};
+pub use fields::{Fields, FloatRange};
+pub use header::{TensorInfo, check_header, read_header};
+pub use json::{parse_object, read_bounded, read_object};
+pub use llama::LlamaConfig;
+pub use load::load_lazy;
+pub use quant::{AFFINE_BITS, AFFINE_GROUP_SIZES, ModuleQuantization, QuantMode, QuantizationSpec};
+pub use rope::{Llama3Scaling, RopeScaling};

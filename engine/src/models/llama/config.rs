@@ -111,7 +111,8 @@ impl LlamaConfig {
             head_dim: head_dim(fields, hidden_size, num_attention_heads)?,
             rms_norm_eps: fields.float("rms_norm_eps", FloatRange::Positive)?,
             vocab_size: fields.size("vocab_size", dimension)?,
-            max_position_embeddings: fields.opt_size("max_position_embeddings", 1..=MAX_POSITIONS)?,
+            max_position_embeddings: fields
+                .opt_size("max_position_embeddings", 1..=MAX_POSITIONS)?,
             attention_bias: fields.bool_or("attention_bias", false)?,
             mlp_bias: fields.bool_or("mlp_bias", false)?,
             rope_theta,
@@ -151,7 +152,8 @@ impl LlamaConfig {
         expected.embedding("model.embed_tokens", self.vocab_size, hidden);
         for i in 0..self.num_hidden_layers {
             let at = format!("model.layers.{i}");
-            let attention = [("q", q, hidden), ("k", kv, hidden), ("v", kv, hidden), ("o", hidden, q)];
+            let attention =
+                [("q", q, hidden), ("k", kv, hidden), ("v", kv, hidden), ("o", hidden, q)];
             for (name, out, dims) in attention {
                 let path = format!("{at}.self_attn.{name}_proj");
                 expected.linear(path, out, dims, self.attention_bias);
