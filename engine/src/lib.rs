@@ -37,6 +37,7 @@ pub mod weights;
 
 pub use engine::{Engine, EngineOptions, Generation, Health, ModelInfo, WorkerState};
 pub use error::{Error, Result};
+pub use mlx::mlx_version;
 #[doc(hidden)]
 pub use models::Mutation;
 pub use request::{

@@ -1,8 +1,10 @@
 //! The one place that speaks to MLX's C interface; everything else uses safe `mlx_rs` or this.
 
 pub mod ops;
+mod version;
 
 pub use mlx_rs::{Array, Dtype};
+pub use version::mlx_version;
 
 use crate::{Error, NamedTensor, Result};
 
