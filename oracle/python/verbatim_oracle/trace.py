@@ -1,0 +1,94 @@
+"""One case on the reference: mlx-lm's own `generate_step`, watched from outside.
+
+Nothing of its loop is repeated here. The model's class is replaced by a subclass that notes what
+`__call__` returned; the values noted are those that the loop itself computed.
+"""
+
+import re
+from pathlib import Path
+
+import mlx.core as mx
+from mlx_lm.generate import generate_step
+from mlx_lm.sample_utils import make_logits_processors, make_sampler
+from mlx_lm.utils import load_model
+
+from . import compat, raw
+
+_LAYER = re.compile(r"(^|\.)model\.(embed_tokens|layers\.\d+|norm)$")
+
+
+def watch(module, note):
+    """Makes `module(...)` also call `note(output)`; its methods and attributes stay as they are."""
+    original = type(module)
+
+    def call(self, *args, **kwargs):
+        out = original.__call__(self, *args, **kwargs)
+        note(out)
+        return out
+
+    module.__class__ = type(original.__name__, (original,), {"__call__": call})
+
+
+class Watcher:
+    """Collects the outputs of calls by number; `first_step` is the call that yields the first token."""
+
+    def __init__(self, model, first_step, calls, layers):
+        self.first_step, self.calls = first_step, calls
+        self.done = 0
+        self.steps, self.layers = [], {}
+        if layers:
+            for path, module in model.named_modules():
+                if _LAYER.search(path):
+                    watch(module, lambda out, path=path: self._layer(path, out))
+        watch(model, self._model)
+
+    def _layer(self, path, out):
+        if self.done < self.calls:
+            self.layers[f"call{self.done}.{path}"] = out[0] if isinstance(out, tuple) else out
+
+    def _model(self, out):
+        if self.first_step <= self.done < self.calls:
+            self.steps.append(out[0, -1])
+        self.done += 1
+
+
+def _samplers(sampling):
+    """mlx-lm's sampler and processors from a case's `sampling`; absent fields take mlx-lm's defaults."""
+    fields = dict(sampling)
+    bias = fields.pop("logit_bias", None)
+    fields.pop("seed", None)
+    chain = {"temp": fields.pop("temperature", 0.0)}
+    for name in ("top_p", "top_k", "min_p", "min_tokens_to_keep", "xtc_probability", "xtc_threshold",
+                 "xtc_special_tokens"):
+        if name in fields:
+            chain[name] = fields.pop(name)
+    if bias:
+        fields["logit_bias"] = {int(token): value for token, value in bias.items()}
+    return make_sampler(**chain), make_logits_processors(**fields)
+
+
+def run(spec):
+    """Runs one case.
+
+    `spec`: `model_dir`, `prompt` (ids), `steps`, `prefill_step_size`, `sampling`, `logits`, `layers`.
+    Returns `(tokens, {tensor name: (dtype name, array)})`.
+    """
+    compat.prepare()
+    model, _ = load_model(Path(spec["model_dir"]))
+    prompt, steps, chunk = spec["prompt"], spec["steps"], spec["prefill_step_size"]
+    first_step = -(-(len(prompt) - 1) // chunk)
+    watcher = Watcher(model, first_step, first_step + steps, spec["layers"])
+    sampler, processors = _samplers(spec["sampling"])
+    if (seed := spec["sampling"].get("seed")) is not None:
+        mx.random.seed(seed)
+    stream = generate_step(mx.array(prompt, mx.uint32), model, max_tokens=steps, sampler=sampler,
+                           logits_processors=processors or None, prefill_step_size=chunk)
+    tokens = [int(token) for token, _ in stream]
+    # The loop dispatches one step more than it yields.
+    if watcher.done != first_step + steps + 1 or len(tokens) != steps:
+        raise RuntimeError(f"expected {first_step} + {steps} + 1 model calls, saw {watcher.done}")
+    tensors = {}
+    if spec["logits"]:
+        tensors["logits"] = mx.stack(watcher.steps)
+    tensors.update(watcher.layers)
+    return tokens, {name: (raw.dtype_name(a), raw.to_numpy(a)) for name, a in tensors.items()}

@@ -1,0 +1,70 @@
+//! Regenerates goldens twice and compares.
+
+use std::{collections::BTreeMap, path::Path, process::Command};
+
+use anyhow::{Context, Result, ensure};
+use verbatim_harness::golden::{ANY_MACHINE, FileRecord, Manifest};
+
+use crate::{checkout::Checkout, report};
+
+type Files = BTreeMap<String, FileRecord>;
+
+/// Whether two fresh generations equal each other and what is committed; differences are reported.
+///
+/// # Errors
+/// When a generation fails.
+pub fn run(checkout: &Checkout, filter: Option<&str>) -> Result<bool> {
+    let scratch = tempfile::tempdir().context("making a scratch folder")?;
+    let mut trees = Vec::new();
+    for number in ["first", "second"] {
+        report(&format!("{number} generation"));
+        trees.push(generate(&scratch.path().join(number), filter)?);
+    }
+    let (first, second) = (&trees[0], &trees[1]);
+    let golden = checkout.root.join("golden");
+    let mut committed = Manifest::scan(&golden)?;
+    let listed = Manifest::read(&golden)?;
+    let mut problems = listed.differences(&committed);
+    committed.files.retain(|name, _| belongs(name, first, filter.is_some()));
+    problems.extend(compare("the second generation", first, second));
+    problems.extend(compare("what is committed", first, &committed.files));
+    for problem in &problems {
+        report(problem);
+    }
+    report(&format!(
+        "{} files generated twice, {} committed ones compared, {} differences",
+        first.len(),
+        committed.files.len(),
+        problems.len()
+    ));
+    Ok(problems.is_empty())
+}
+
+/// One generation in a process and with models of its own.
+fn generate(folder: &Path, filter: Option<&str>) -> Result<Files> {
+    let golden = folder.join("golden");
+    let mut command = Command::new(std::env::current_exe().context("this executable's path")?);
+    command.arg("golden").arg("--out").arg(&golden).arg("--models").arg(folder.join("models"));
+    if let Some(filter) = filter {
+        command.args(["--filter", filter]);
+    }
+    let status = command.status().context("starting a generation")?;
+    ensure!(status.success(), "the generation failed");
+    Ok(Manifest::scan(&golden)?.files)
+}
+
+/// Whether a committed file should have been generated: the same machine's or no machine's. Templates
+/// outside the checkout may be absent, and a filter leaves out most.
+fn belongs(name: &str, generated: &Files, filtered: bool) -> bool {
+    if generated.contains_key(name) {
+        return true;
+    }
+    let machine = generated.keys().filter_map(|n| n.split('/').next()).find(|m| *m != ANY_MACHINE);
+    !filtered && name.split('/').next() == machine
+}
+
+fn compare(what: &str, first: &Files, other: &Files) -> Vec<String> {
+    let left = Manifest { files: first.clone() };
+    let right = Manifest { files: other.clone() };
+    left.differences(&right).into_iter().map(|line| format!("{what}: {line}")).collect()
+}

@@ -1,0 +1,87 @@
+//! Command line of the oracle: runs mlx-lm on the harness's cases and writes or checks goldens.
+
+mod check;
+mod checkout;
+mod convert;
+mod embed;
+mod portable;
+mod record;
+mod reference;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::{checkout::Checkout, record::Recording};
+
+/// Runs the reference (mlx-lm, unchanged) and records what it computes.
+#[derive(Debug, Parser)]
+#[command(name = "oracle", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run every case of harness/cases and write its golden, and the goldens that no machine influences.
+    Golden {
+        /// Where to write; the checkout's golden/ by default.
+        #[arg(long)]
+        out: Option<PathBuf>,
+        /// Only cases whose id contains this; goldens of other cases stay as they are.
+        #[arg(long)]
+        filter: Option<String>,
+        /// Where made models are kept; .cache/oracle-models by default.
+        #[arg(long)]
+        models: Option<PathBuf>,
+    },
+    /// Regenerate twice into scratch folders; fail unless both equal each other and golden/.
+    GoldenCheck {
+        /// Only cases whose id contains this.
+        #[arg(long)]
+        filter: Option<String>,
+    },
+    /// Convert every quantized model with mlx_lm.convert and compare tensors with those recorded, and
+    /// with those that the harness's own conversion left in .cache/models.
+    ConvertCheck,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            report(&format!("error: {error:#}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<bool> {
+    let checkout = Checkout::find()?;
+    match arguments.command {
+        Command::Golden { out, filter, models } => {
+            embed::enter(&checkout)?;
+            let recording = Recording {
+                golden: out.unwrap_or_else(|| checkout.root.join("golden")),
+                models: models.unwrap_or_else(|| checkout.root.join(".cache/oracle-models")),
+                filter,
+                checkout,
+            };
+            recording.run().map(|()| true)
+        }
+        Command::GoldenCheck { filter } => check::run(&checkout, filter.as_deref()),
+        Command::ConvertCheck => {
+            embed::enter(&checkout)?;
+            convert::check(&checkout)
+        }
+    }
+}
+
+/// A line for the person who watches.
+#[allow(clippy::print_stderr)] // this is the one place that talks
+fn report(line: &str) {
+    eprintln!("oracle: {line}");
+}

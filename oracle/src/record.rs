@@ -1,0 +1,180 @@
+//! Writing goldens: every case through the reference, then the manifest.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::{Context, Result, ensure};
+use verbatim_harness::{
+    Error,
+    case::{Case, ModelSpec, load_suites},
+    files::write_whole,
+    golden::{Golden, Manifest, Provenance, machine_key, relative_path},
+    maker::ModelStore,
+    tensor::{TensorFile, weights_sha256, weight_files},
+};
+
+use crate::{
+    checkout::Checkout,
+    portable,
+    reference::{self, Setting, TensorDigest},
+    report,
+};
+
+/// Digests of the tensors of every converted model, below the machine's folder.
+pub const CONVERTED_FILE: &str = "converted.json";
+
+/// One generation of goldens.
+#[derive(Debug)]
+pub struct Recording {
+    /// Cases and environment.
+    pub checkout: Checkout,
+    /// Folder to write below.
+    pub golden: PathBuf,
+    /// Folder for made models.
+    pub models: PathBuf,
+    /// Part of the ids of the cases to run.
+    pub filter: Option<String>,
+}
+
+/// Tensors by model digest.
+pub type Converted = BTreeMap<String, BTreeMap<String, TensorDigest>>;
+
+impl Recording {
+    /// Runs the cases, writes what does not depend on a machine, then the manifest.
+    ///
+    /// # Errors
+    /// The first case that fails, by id.
+    pub fn run(&self) -> Result<()> {
+        let setting = Setting::find(&self.checkout)?;
+        let machine = machine_key(setting.backend);
+        let cases = load_suites(&self.checkout.root.join("harness/cases"))?;
+        let wanted = self.wanted(&cases, &setting);
+        let mut converted = Converted::new();
+        for (number, case) in wanted.iter().enumerate() {
+            let started = Instant::now();
+            self.record(case, &setting, &machine, &mut converted).with_context(|| case.id.clone())?;
+            report(&format!("{}/{} {} {:.1?}", number + 1, wanted.len(), case.id, started.elapsed()));
+        }
+        if self.filter.is_none() {
+            let text = serde_json::to_string_pretty(&converted)? + "\n";
+            write_whole(&self.golden.join(&machine).join(CONVERTED_FILE), text.as_bytes())?;
+            self.remove_stale(&machine, &wanted)?;
+            portable::write(&self.checkout, &self.golden)?;
+        }
+        let manifest = Manifest::scan(&self.golden)?;
+        manifest.write(&self.golden)?;
+        let bytes: u64 = manifest.files.values().map(|f| f.bytes).sum();
+        report(&format!(
+            "{} cases recorded, {} of {} left out; {} files, {:.2} MB",
+            wanted.len(),
+            cases.len() - wanted.len(),
+            cases.len(),
+            manifest.files.len(),
+            bytes as f64 / 1e6
+        ));
+        Ok(())
+    }
+
+    fn wanted<'a>(&self, cases: &'a [Case], setting: &Setting) -> Vec<&'a Case> {
+        cases
+            .iter()
+            .filter(|case| case.skip.is_none() && case.backend == setting.backend)
+            .filter(|case| self.filter.as_ref().is_none_or(|part| case.id.contains(part)))
+            .collect()
+    }
+
+    fn record(
+        &self,
+        case: &Case,
+        setting: &Setting,
+        machine: &str,
+        converted: &mut Converted,
+    ) -> Result<()> {
+        let model = self.model(&case.model)?;
+        if case.model.quantization.is_some() {
+            converted.entry(case.model.digest()).or_insert(tensor_digests(&model)?);
+        }
+        let prompt = case.prompt_ids(vocab_size(&model)?);
+        let mut trace = reference::trace(case, &model, &prompt)?;
+        let golden = Golden {
+            logits: trace.tensors.remove("logits"),
+            layers: trace.tensors,
+            tokens: trace.tokens,
+            prompt,
+            provenance: Provenance {
+                case_digest: case.digest(),
+                model_sha256: weights_sha256(&model)?,
+                platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
+                backend: case.backend.name().into(),
+                libmlx_sha256: setting.libmlx_sha256.clone(),
+                versions: setting.versions.clone(),
+            },
+        };
+        golden.write(&self.golden, machine, case)?;
+        Ok(())
+    }
+
+    /// The case's model, made and converted if need be.
+    fn model(&self, spec: &ModelSpec) -> Result<PathBuf> {
+        let store = ModelStore::new(&self.checkout.root).with_cache(&self.models);
+        model(&store, spec)
+    }
+
+    /// A golden whose case is gone would keep its cell green.
+    fn remove_stale(&self, machine: &str, wanted: &[&Case]) -> Result<()> {
+        let mut keep: BTreeSet<String> = wanted.iter().map(|case| relative_path(machine, case)).collect();
+        keep.insert(format!("{machine}/{CONVERTED_FILE}"));
+        let prefix = format!("{machine}/");
+        for name in Manifest::scan(&self.golden)?.files.keys() {
+            if name.starts_with(&prefix) && !keep.contains(name) {
+                fs::remove_file(self.golden.join(name)).with_context(|| name.clone())?;
+                report(&format!("removed {name}, which no case describes"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The model of a specification in `store`, made with the maker and `mlx_lm.convert`.
+///
+/// # Errors
+/// What either reports.
+pub fn model(store: &ModelStore, spec: &ModelSpec) -> Result<PathBuf> {
+    let dense = store.dense(spec)?;
+    let Some(quantization) = &spec.quantization else { return Ok(dense) };
+    let make = |folder: &Path| {
+        reference::convert(&dense, folder, quantization).map_err(|error| Error::Model(format!("{error:#}")))
+    };
+    Ok(store.cached(spec, make)?)
+}
+
+/// Digests of a model's tensors.
+///
+/// # Errors
+/// Unreadable weights.
+pub fn tensor_digests(folder: &Path) -> Result<BTreeMap<String, TensorDigest>> {
+    let mut digests = BTreeMap::new();
+    for file in weight_files(folder)? {
+        for (name, tensor) in TensorFile::read(&file)?.tensors {
+            let sha256 = verbatim_harness::sha256(&tensor.data);
+            digests.insert(name, TensorDigest { dtype: tensor.dtype, shape: tensor.shape, sha256 });
+        }
+    }
+    Ok(digests)
+}
+
+fn vocab_size(model: &Path) -> Result<usize> {
+    let path = model.join("config.json");
+    let config: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&path).with_context(|| path.display().to_string())?)?;
+    let size = [&config["vocab_size"], &config["text_config"]["vocab_size"]]
+        .into_iter()
+        .find_map(serde_json::Value::as_u64)
+        .unwrap_or(0);
+    ensure!(size > 0, "{} has no vocab_size", path.display());
+    Ok(size as usize)
+}

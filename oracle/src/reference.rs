@@ -1,0 +1,133 @@
+//! The reference's answers as Rust values: a case's trace, a converted model, what is running.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use anyhow::{Context, Result, bail, ensure};
+use numpy::{PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
+use pyo3::prelude::*;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use verbatim_harness::{
+    case::{Backend, Case, Quantization},
+    sha256,
+    tensor::RawTensor,
+};
+
+use crate::{checkout::Checkout, embed};
+
+/// A case's trace.
+#[derive(Debug)]
+pub struct Trace {
+    /// Generated token ids.
+    pub tokens: Vec<u32>,
+    /// `logits` and layer outputs.
+    pub tensors: BTreeMap<String, RawTensor>,
+}
+
+/// Runs a case on the model in `model_dir`.
+///
+/// # Errors
+/// The reference's exception.
+pub fn trace(case: &Case, model_dir: &Path, prompt: &[u32]) -> Result<Trace> {
+    let spec = json!({
+        "model_dir": model_dir,
+        "prompt": prompt,
+        "steps": case.steps,
+        "prefill_step_size": case.prefill_step_size,
+        "sampling": case.sampling,
+        "logits": case.capture.logits(),
+        "layers": case.capture.layers(),
+    });
+    Python::attach(|py| {
+        let result = embed::call(py, "trace", "run", &[spec])?;
+        let (tokens, arrays): (Vec<u32>, BTreeMap<String, (String, Bound<'_, PyAny>)>) =
+            result.extract().map_err(|error: PyErr| embed::describe(py, &error))?;
+        let tensors = arrays
+            .into_iter()
+            .map(|(name, (dtype, array))| {
+                let tensor = raw_tensor(dtype, &array).with_context(|| name.clone())?;
+                Ok((name, tensor))
+            })
+            .collect::<Result<_>>()?;
+        Ok(Trace { tokens, tensors })
+    })
+}
+
+/// The bits of a NumPy array of unsigned integers (see `verbatim_oracle/raw.py`).
+fn raw_tensor(dtype: String, array: &Bound<'_, PyAny>) -> Result<RawTensor> {
+    if let Ok(array) = array.cast::<PyArrayDyn<u8>>() {
+        return Ok(RawTensor { dtype, shape: array.shape().to_vec(), data: array.to_vec()? });
+    }
+    if let Ok(array) = array.cast::<PyArrayDyn<u16>>() {
+        let data = array.to_vec()?.into_iter().flat_map(u16::to_le_bytes).collect();
+        return Ok(RawTensor { dtype, shape: array.shape().to_vec(), data });
+    }
+    if let Ok(array) = array.cast::<PyArrayDyn<u32>>() {
+        let data = array.to_vec()?.into_iter().flat_map(u32::to_le_bytes).collect();
+        return Ok(RawTensor { dtype, shape: array.shape().to_vec(), data });
+    }
+    bail!("{dtype} crossed as an array that is not of u8, u16 or u32")
+}
+
+/// Writes the quantized model with `mlx_lm.convert` into an empty folder.
+///
+/// # Errors
+/// The reference's exception; trouble moving files.
+pub fn convert(dense: &Path, folder: &Path, quantization: &Quantization) -> Result<()> {
+    // The reference insists on making the folder itself.
+    let made = folder.join("made");
+    embed::call_json::<Value>("convert", "convert", &[json!(dense), json!(made), json!(quantization)])?;
+    for entry in fs::read_dir(&made).with_context(|| made.display().to_string())? {
+        let from = entry?.path();
+        let name = from.file_name().context("a file without a name")?;
+        fs::rename(&from, folder.join(name)).with_context(|| from.display().to_string())?;
+    }
+    fs::remove_dir(&made).with_context(|| made.display().to_string())
+}
+
+/// Digest of one tensor of a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TensorDigest {
+    /// Safetensors dtype.
+    pub dtype: String,
+    /// Row-major shape.
+    pub shape: Vec<usize>,
+    /// SHA-256 of its bytes.
+    pub sha256: String,
+}
+
+/// What is running.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// Versions by tool.
+    pub versions: BTreeMap<String, String>,
+    /// MLX's default device.
+    pub backend: Backend,
+    /// Digest of the libmlx that Python loads, which is the engine's too.
+    pub libmlx_sha256: String,
+}
+
+impl Setting {
+    /// Asks the interpreter and compares the libraries.
+    ///
+    /// # Errors
+    /// When Python's libmlx is not the one the engine links, or the backend has no name here.
+    pub fn find(checkout: &Checkout) -> Result<Self> {
+        let versions = embed::call_json("compat", "versions", &[])?;
+        let name: String = embed::call_json("compat", "backend", &[])?;
+        let backend: Backend = serde_json::from_value(json!(name))
+            .with_context(|| format!("cases know no backend called {name}"))?;
+        let engine = checkout.libmlx();
+        let library = engine.file_name().context("libmlx has no name")?;
+        let python = checkout.site_packages()?.join("mlx/lib").join(library);
+        let digest = |path: &Path| -> Result<String> {
+            Ok(sha256(&fs::read(path).with_context(|| path.display().to_string())?))
+        };
+        let libmlx_sha256 = digest(&python)?;
+        ensure!(
+            digest(&engine)? == libmlx_sha256,
+            "the engine's libmlx and Python's differ; run `./just oracle-setup`"
+        );
+        Ok(Self { versions, backend, libmlx_sha256 })
+    }
+}
