@@ -11,9 +11,10 @@ pub fn mlx_version() -> String {
         let mut text = mlx_sys::mlx_string_new();
         let status = mlx_sys::mlx_version(&raw mut text);
         let data = mlx_sys::mlx_string_data(text);
-        let version = match status == 0 && !data.is_null() {
-            true => CStr::from_ptr(data).to_string_lossy().into_owned(),
-            false => "unknown".to_owned(),
+        let version = if status == 0 && !data.is_null() {
+            CStr::from_ptr(data).to_string_lossy().into_owned()
+        } else {
+            "unknown".to_owned()
         };
         mlx_sys::mlx_string_free(text);
         version
