@@ -30,6 +30,7 @@ pub mod limits;
 mod mlx;
 mod models;
 mod nn;
+pub mod quantize;
 mod request;
 mod scheduler;
 pub mod text;

@@ -2,9 +2,11 @@
 
 pub mod llama;
 
+use std::collections::BTreeMap;
+
 use mlx_rs::Array;
 
-use crate::{Error, Result, cache::LayerCache, weights::ModelDir};
+use crate::{Error, Result, cache::LayerCache, weights::{Expected, ModelDir, ModelFacts}};
 
 /// A family's forward pass. Models know nothing of scheduling, sampling or text.
 pub trait Model {
@@ -61,8 +63,22 @@ impl Probe {
 pub struct Family {
     /// Values of `model_type` that belong to it.
     pub model_types: &'static [&'static str],
+    /// Reads and validates the configuration.
+    pub facts: fn(&ModelDir) -> Result<Box<dyn ModelFacts>>,
     /// Builds the model from a validated directory.
     pub build: fn(&ModelDir, Mutation) -> Result<Box<dyn Model>>,
+    /// Reads the sanitized, unread tensors and what the model expects of them.
+    pub checkpoint: fn(&ModelDir) -> Result<Checkpoint>,
+}
+
+/// A model's tensors before any layer owns them.
+pub struct Checkpoint {
+    /// Sanitized and unread, by name.
+    pub tensors: BTreeMap<String, Array>,
+    /// The modules and tensors that the model has.
+    pub expected: Expected,
+    /// Transformer layers.
+    pub layers: usize,
 }
 
 /// Every supported family.
@@ -70,15 +86,24 @@ pub const FAMILIES: &[Family] = &[llama::FAMILY];
 
 /// Builds the model of `dir` with the family its `model_type` names.
 pub fn build(dir: &ModelDir, mutation: Mutation) -> Result<Box<dyn Model>> {
+    (family(dir)?.build)(dir, mutation)
+}
+
+/// Reads the checkpoint of `dir` with the family its `model_type` names.
+pub fn checkpoint(dir: &ModelDir) -> Result<Checkpoint> {
+    (family(dir)?.checkpoint)(dir)
+}
+
+/// The family that the `model_type` of `dir` names.
+pub fn family(dir: &ModelDir) -> Result<&'static Family> {
     let model_type = dir.model_type();
-    let family = FAMILIES.iter().find(|f| f.model_types.contains(&model_type)).ok_or_else(|| {
+    FAMILIES.iter().find(|f| f.model_types.contains(&model_type)).ok_or_else(|| {
         let known: Vec<_> = FAMILIES.iter().flat_map(|f| f.model_types).copied().collect();
         Error::Config(format!(
             "model_type \"{model_type}\" is not supported; supported: {}",
             known.join(", ")
         ))
-    })?;
-    (family.build)(dir, mutation)
+    })
 }
 
 /// A deliberate mistake, so that tests can show the parity harness catching it.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     Error, Result, limits,
     weights::{
-        Expected, Fields, FloatRange, ModelDir, RopeScaling, TensorMeta, WeightPlan, check_weights,
+        Dtype, Expected, Fields, FloatRange, ModelDir, ModelFacts, RopeScaling, TensorTable, WeightPlan,
     },
 };
 
@@ -178,10 +178,9 @@ impl LlamaConfig {
     /// Checks that the weights of `dir` are exactly this model's, and says which are quantized.
     ///
     /// # Errors
-    /// As [`check_weights`] and [`ModelDir::quantization`].
+    /// As [`ModelFacts::check`].
     pub fn check(&self, dir: &ModelDir) -> Result<WeightPlan> {
-        let table = dir.tensors().iter().map(|(n, t)| (n.clone(), TensorMeta::from(t))).collect();
-        check_weights(&self.expected(), &self.sanitize(table), dir.quantization()?.as_ref())
+        ModelFacts::check(self, dir)
     }
 
     fn check_heads(&self, fields: &Fields<'_>) -> Result<()> {
@@ -200,6 +199,37 @@ impl LlamaConfig {
             )));
         }
         Ok(())
+    }
+}
+
+impl ModelFacts for LlamaConfig {
+    fn expected(&self) -> Expected {
+        self.expected()
+    }
+
+    fn sanitize_table(&self, tensors: TensorTable) -> TensorTable {
+        self.sanitize(tensors)
+    }
+
+    fn context_length(&self) -> Option<usize> {
+        self.max_position_embeddings
+    }
+
+    fn layers(&self) -> usize {
+        self.num_hidden_layers
+    }
+
+    fn cache_bytes(&self, tokens: u64, dtype: Dtype) -> u64 {
+        let row = self.num_key_value_heads as u64 * self.head_dim as u64 * dtype.bytes();
+        tokens.saturating_mul(2 * self.num_hidden_layers as u64).saturating_mul(row)
+    }
+
+    fn working_bytes(&self, step: u64, tokens: u64, dtype: Dtype) -> u64 {
+        let heads = self.num_attention_heads as u64;
+        let attention = 2 * (heads + self.num_key_value_heads as u64) * self.head_dim as u64;
+        let row = 4 * self.hidden_size as u64 + 3 * self.intermediate_size as u64 + attention;
+        let scores = heads.saturating_mul(tokens);
+        step.saturating_mul(row.saturating_add(scores)).saturating_mul(dtype.bytes())
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     Error, Result,
     cache::{KvCache, LayerCache},
     mlx::ops::{add, silu},
-    models::{Model, Mutation, Probe},
+    models::{Checkpoint, Model, Mutation, Probe},
     nn::{Embedding, Linear, Mask, Params, RmsNorm, Rope, attend},
     weights::{LlamaConfig, ModelDir, load_lazy},
 };
@@ -163,6 +163,17 @@ struct Llama {
     lm_head: Option<Linear>,
     vocab_size: usize,
     dtype: Dtype,
+}
+
+/// Sanitized tensors and what is expected of them.
+pub fn checkpoint(dir: &ModelDir) -> Result<Checkpoint> {
+    let config = LlamaConfig::from_dir(dir)?;
+    config.check(dir)?;
+    Ok(Checkpoint {
+        tensors: config.sanitize(load_lazy(dir)?),
+        expected: config.expected(),
+        layers: config.num_hidden_layers,
+    })
 }
 
 /// Builds the model from its checkpoint; weights stay unread until used.
