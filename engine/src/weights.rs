@@ -7,11 +7,11 @@
 mod dir;
 mod dtype;
 mod expect;
+mod facts;
 mod fields;
 mod header;
+mod inspect;
 mod json;
-#[path = "models/llama/config.rs"]
-mod llama;
 mod load;
 mod quant;
 mod rope;
@@ -19,10 +19,14 @@ mod rope;
 pub use dir::{ModelDir, TokenizerFiles};
 pub use dtype::Dtype;
 pub use expect::{Expected, ExpectedModule, TensorMeta, TensorTable, WeightPlan, check_weights};
+pub use facts::ModelFacts;
 pub use fields::{Fields, FloatRange};
 pub use header::{TensorInfo, check_header, read_header};
+pub use inspect::{
+    Component, ContextCost, Inspection, QuantizationSummary, TokenizerSummary, WeightSummary, inspect,
+};
 pub use json::{parse_object, read_bounded, read_object};
-pub use llama::LlamaConfig;
+pub use crate::models::llama::LlamaConfig;
 pub use load::load_lazy;
 pub use quant::{AFFINE_BITS, AFFINE_GROUP_SIZES, ModuleQuantization, QuantMode, QuantizationSpec};
 pub use rope::{Llama3Scaling, RopeScaling};

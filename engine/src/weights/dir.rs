@@ -52,6 +52,7 @@ impl ModelDir {
     /// are no `model*.safetensors`.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let mut dir = Self::open_config(path)?;
+        dir.refuse_code()?;
         dir.read_tensors()?;
         Ok(dir)
     }
@@ -64,12 +65,6 @@ impl ModelDir {
         let generation_config = optional_object(&path.join("generation_config.json"))?;
         merge(&mut config, generation_config.as_ref(), path)?;
         let model_type = model_type(&config)?;
-        if let Some(file) = config.get("model_file").filter(|v| !v.is_null()) {
-            return Err(Error::Config(format!(
-                "model_file is {file}: the model is defined by Python code of its own, which this \
-                 engine never runs"
-            )));
-        }
         Ok(Self {
             path: path.to_owned(),
             config,
@@ -79,6 +74,18 @@ impl ModelDir {
             tensors: BTreeMap::new(),
             tokenizer: TokenizerFiles::find(path),
         })
+    }
+
+    /// Refuses a model that brings its own Python module.
+    pub(super) fn refuse_code(&self) -> Result<()> {
+        match self.config.get("model_file").filter(|v| !v.is_null()) {
+            None => Ok(()),
+            Some(file) => {
+                let expected = "no such key: the model is defined by Python code of its own, \
+                                which this engine never runs";
+                Err(Fields::new(&self.config).wrong("model_file", file, expected))
+            }
+        }
     }
 
     /// Checks the headers of the weight files and takes their tensors in.

@@ -147,7 +147,7 @@ pub fn check_weights(
                 plan.quantized.insert(module.path.clone(), scheme);
             }
             None => {
-                check.tensor(&format!("{}.weight", module.path), &module.weight, DtypeRule::Float)
+                check.tensor(&format!("{}.weight", module.path), &module.weight, DtypeRule::Float);
             }
         }
         if let Some(bias) = &module.bias {
