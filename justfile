@@ -1,5 +1,8 @@
 set positional-arguments
 
+export PATH := justfile_directory() / ".deps/bin:" + env("PATH")
+nextest := justfile_directory() / ".deps/bin/cargo-nextest"
+
 # List the recipes.
 default:
     @"{{ just_executable() }}" --list
@@ -7,3 +10,40 @@ default:
 # Fetch MLX, libclang and mlx-c into .deps (a second run takes no time).
 setup:
     @python3 setup/bootstrap.py deps
+
+# Serve the bundled demo model: a chat page and an OpenAI-compatible API.
+demo *args: build
+    @target/release/verbatim serve --model demo/model "$@"
+
+# Build the `verbatim` command.
+build: setup
+    @cargo build --release --package verbatim-server
+
+# Run every test.
+test *args:
+    @python3 setup/bootstrap.py test
+    @cargo build --package verbatim-server
+    @{{ nextest }} nextest run {{ if env("CI", "") == "true" { "--profile ci" } else { "" } }} "$@"
+    @cargo test --doc --quiet
+
+# Check formatting, lints and documentation.
+lint: setup
+    cargo fmt --all --check
+    cargo clippy --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
+
+# Replay every golden against the engine and write reports/.
+parity *args: setup
+    @cargo run --quiet --package verbatim-harness --bin harness -- parity "$@"
+
+# Make the Python environment of the oracle (test time only).
+oracle-setup: setup
+    @python3 oracle/python/setup_env.py
+
+# Regenerate golden/ from mlx-lm.
+golden *args: oracle-setup
+    @cargo run --quiet --package verbatim-oracle --bin oracle -- golden "$@"
+
+# Regenerate the goldens twice and compare them with each other and with what is committed.
+golden-check *args: oracle-setup
+    @cargo run --quiet --package verbatim-oracle --bin oracle -- golden-check "$@"

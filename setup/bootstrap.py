@@ -5,6 +5,7 @@ Standard library and pip only. Nothing is installed: wheels are unpacked, their 
 
     bootstrap.py just          only the `just` executable
     bootstrap.py deps          everything a build needs
+    bootstrap.py test          that, and the test runner
 """
 
 import hashlib
@@ -90,14 +91,13 @@ def fetch_wheel(name, target):
         replace_folder(staged, target, digest)
 
 
-def setup_just():
-    """Puts the pinned `just` at `.deps/bin/just`."""
-    folder = DEPS / "just"
-    fetch_wheel("just", folder)
-    binary = next(folder.glob("*.data/scripts/just"))
+def setup_tool(name, executable):
+    """Puts a pinned tool that a wheel carries at `.deps/bin`."""
+    folder = DEPS / name
+    fetch_wheel(name, folder)
+    binary = next(folder.glob(f"*.data/scripts/{executable}"))
     binary.chmod(0o755)
-    link = DEPS / "bin" / "just"
-    point(link, binary)
+    point(DEPS / "bin" / executable, binary)
 
 
 def point(link, target):
@@ -171,14 +171,16 @@ def main():
         fail(f"Python 3.11 or newer is needed to fetch wheels, this is {platform.python_version()}.")
     goal = sys.argv[1] if len(sys.argv) > 1 else "deps"
     if goal == "just":
-        setup_just()
-    elif goal == "deps":
-        check_tools()
-        setup_mlx()
-        setup_libclang()
-        setup_mlx_c()
-    else:
-        fail(f"unknown goal {goal}; use just or deps")
+        setup_tool("just", "just")
+        return
+    if goal not in ("deps", "test"):
+        fail(f"unknown goal {goal}; use just, deps or test")
+    check_tools()
+    setup_mlx()
+    setup_libclang()
+    setup_mlx_c()
+    if goal == "test":
+        setup_tool("nextest", "cargo-nextest")
 
 
 if __name__ == "__main__":
