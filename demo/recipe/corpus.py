@@ -45,7 +45,7 @@ def normal(text):
 @functools.cache
 def held_phrasings():
     pools = [p.ADD_HELD, p.SUB_HELD, p.CHAIN_ADD_HELD, p.CHAIN_SUB_HELD, p.CALC_HELD, p.TIMES_HELD, p.DIVIDE_HELD,
-             p.WEATHER_HELD, p.NO_CITY_HELD, p.NAME_CITY_HELD, p.NEXT_CITY_HELD, p.TELL_NAME_HELD, p.ASK_NAME_HELD, facts.CAPITAL_HELD, u.HELD]
+             p.WEATHER_HELD, p.NO_CITY_HELD, p.NAME_CITY_HELD, p.NEXT_CITY_HELD, p.TELL_NAME_HELD, p.ASK_NAME_HELD, p.REPEAT_HELD, facts.CAPITAL_HELD, u.HELD]
     pools += [fact[3] for fact in facts.FACTS.values()]
     pools += [entry[4] for group in (p.TALK, p.IDENTITY) for entry in group.values()]
     return frozenset(normal(x) for pool in pools for text in pool for x in every_expansion(text))
@@ -69,6 +69,29 @@ def words(n, rng):
 
 def made_up(rng, low=2, high=3):
     return "".join(rng.choice(u.SYLLABLES) for _ in range(rng.randint(low, high)))
+
+
+CONSONANTS = "b c d f g h j k l m n p r s t v w x y z b d g l m n r s t ch sh th tr br gr kr dr fr pr st sk sp sl pl cl fl gl ng nd nt rt lt mb ck ll ss tt rr nn ff ph qu kh zh sch".split()
+VOWELS = "a e i o u a e i o u a e i o u y ai ei au ou oo ee ea ia io ua ie ö ü é á ó ã".split()
+STOCK = sorted({w.lower() for words_ in (u.NOUNS, u.VERBS, u.ADJS, u.PLACES, u.PEOPLE, p.NAMES, p.CITIES, p.THINGS, facts.CAPITALS, facts.CAPITALS.values(), p.CONDITIONS) for entry in words_ for w in entry.split()})
+
+
+def copy_word(rng):
+    """A word that nobody could have memorised (or, sometimes, a common one): what must be copied is learned as copying."""
+    kind = rng.random()
+    if kind < 0.2:
+        return made_up(rng, 1, 3)
+    if kind < 0.5:
+        word = "".join(rng.choice(CONSONANTS) + rng.choice(VOWELS) for _ in range(rng.randint(1, 3)))
+        return (rng.choice(VOWELS) if rng.random() < 0.2 else "") + word + (rng.choice(CONSONANTS) if rng.random() < 0.5 else "")
+    if kind < 0.85:
+        first, second = rng.choice(STOCK), rng.choice(STOCK)
+        return first[: rng.randint(1, len(first))] + second[rng.randint(0, len(second) - 1) :]
+    return rng.choice(STOCK)
+
+
+def copy_words(rng, counts=(1, 1, 1, 1, 2, 2, 3)):
+    return " ".join(copy_word(rng) for _ in range(rng.choice(counts)))
 
 
 def typo(rng, word):
@@ -95,7 +118,8 @@ def blur(rng, text):
         if small:
             del parts[rng.choice(small)]
     if len(parts) > 2 and rng.random() < 0.06:
-        parts.insert(rng.randrange(len(parts)), rng.choice(FILLERS))
+        free = [i for i, word in enumerate(parts) if not re.search(r"\{(city|w|name)\}", word)]  # copied words keep their neighbours
+        parts.insert(rng.choice(free), rng.choice(FILLERS)) if free else None
     return " ".join(parts)
 
 
@@ -184,7 +208,17 @@ def talk(s, group=None, key=None):
     group = group or p.TALK
     key = key or s.rng.choice(list(group))
     reply, must, what, learn, held = group[key]
-    user, _ = s.say(s.pick(learn, held), question=group is p.IDENTITY or key in ("howareyou", "test"), opener=group is p.IDENTITY)
+    text = s.pick(learn, held)
+    if group is p.TALK and not s.held and key != "unclear":
+        mixed = text
+        if s.rng.random() < 0.12:
+            mixed = s.rng.choice(p.INTERJECTIONS) + mixed
+        if s.rng.random() < 0.08:
+            mixed = f"{mixed}{s.rng.choice([', ', '. ', '! '])}{s.pick(learn, held)}"
+        if s.rng.random() < 0.15:
+            mixed += s.rng.choice(p.VOCATIVES)
+        text = text if normal(mixed) in held_phrasings() else mixed
+    user, _ = s.say(text, question=group is p.IDENTITY or key in ("howareyou", "test"), opener=group is p.IDENTITY)
     category = "identity" if group is p.IDENTITY else "small talk"
     return turn(user, f"The user {what}.", reply, category, {"match": must})
 
@@ -213,14 +247,14 @@ def unknown_slots(s):
     rng = s.rng
 
     def noun():
-        return made_up(rng) if rng.random() < 0.12 and not s.held else s.word(u.NOUNS, u.NOUNS_HELD)
+        return copy_word(rng) if rng.random() < 0.2 and not s.held else s.word(u.NOUNS, u.NOUNS_HELD)
 
     a, b = rng.randint(2, 99), rng.randint(2, 99)
     first = noun()
     return {"noun": first, "nouns": first + ("" if first.endswith("s") else "s"), "verb": s.word(u.VERBS, u.VERBS_HELD),
             "adj": s.word(u.ADJS, u.ADJS_HELD), "year": rng.randint(1200, 2030), "a": a, "b": b,
-            "place": made_up(rng).title() if rng.random() < 0.2 else s.word(u.PLACES, u.PLACES_HELD),
-            "person": made_up(rng).title() if rng.random() < 0.2 else s.word(u.PEOPLE, u.PEOPLE_HELD),
+            "place": copy_word(rng).title() if rng.random() < 0.3 and not s.held else s.word(u.PLACES, u.PLACES_HELD),
+            "person": copy_word(rng).title() if rng.random() < 0.3 and not s.held else s.word(u.PEOPLE, u.PEOPLE_HELD),
             "made": made_up(rng)}
 
 
@@ -303,6 +337,8 @@ def arithmetic(s, minus=None):
         a, b = b, a
     spell = rng.random() < 0.15 and a < 100 and b < 100 and not re.search("[+-] *\\{b\\}", text)
     thing = s.word(p.THINGS, p.THINGS_HELD)
+    if not s.held and rng.random() < 0.4:
+        thing = rng.choice(u.NOUNS).rstrip("s") + "s"
     shown = {"a": words(a, rng) if spell else a, "b": words(b, rng) if spell else b, "things": thing,
              "thing": thing.rstrip("s"), "p": rng.choice(p.PEOPLE)}
     user, _ = s.say(text, shown)
@@ -340,8 +376,8 @@ def calculation(s):
 
 
 def city_name(s):
-    if s.rng.random() < 0.3 and not s.held:
-        return " ".join(made_up(s.rng).title() for _ in range(s.rng.choice([1, 1, 1, 2])))
+    if s.rng.random() < 0.6 and not s.held:
+        return copy_words(s.rng).title()
     return s.word(p.CITIES, p.CITIES_HELD)
 
 
@@ -369,7 +405,7 @@ def tell_name(s):
 
 
 def person_name(s):
-    return made_up(s.rng).title() if s.rng.random() < 0.3 and not s.held else s.word(p.NAMES, p.NAMES_HELD)
+    return copy_words(s.rng, (1, 1, 1, 2)).title() if s.rng.random() < 0.55 and not s.held else s.word(p.NAMES, p.NAMES_HELD)
 
 
 def ask_name(s, known=None):
@@ -379,12 +415,23 @@ def ask_name(s, known=None):
     return turn(user, "The user asks for the name, but I was not told.", "I don't know your name. You did not tell me.", "small talk", {"match": "don't know your name"})
 
 
+def repeat(s):
+    """Copying for its own sake."""
+    words_ = copy_words(s.rng, (1, 2, 3, 4, 5)) if not s.held else " ".join(s.rng.choice(u.NOUNS_HELD + p.CITIES_HELD + p.NAMES_HELD) for _ in range(s.rng.randint(1, 4)))
+    if s.rng.random() < 0.2:
+        words_ = words_.title()
+    user, slots = s.say(s.pick(p.REPEAT, p.REPEAT_HELD), {"w": words_}, question=False, opener=False)
+    return turn(user, f"The user wants me to repeat: {slots['w']}", slots["w"], "repeat", {"match": re.escape(slots["w"].lower())})
+
+
 def weather_result(s, city):
     """What a weather tool answers, and the sentence that reports it."""
     rng = s.rng
     if rng.random() < 0.07:
         return rng.choice(["error: city not found", '{"error": "unknown city"}', "Error: timeout", "not found", "service unavailable"]), f"I could not get the weather for {city}.", "could not"
     condition, degrees = s.word(p.CONDITIONS, p.CONDITIONS_HELD), rng.randint(-25, 45)
+    if rng.random() < 0.45 and not s.held:
+        condition = copy_words(rng)
     shapes = [
         json.dumps({"city": city, "temperature": degrees, "condition": condition}), json.dumps({"temperature": degrees, "condition": condition}),
         json.dumps({"condition": condition, "temperature": degrees}), json.dumps({"temp_c": degrees, "conditions": condition}), json.dumps({"weather": condition, "temp": degrees}),
@@ -443,7 +490,7 @@ def play(s, messages, t, with_reasoning=False):
         messages += [result, assistant(answer, s, False)]
 
 
-PLAIN = [(talk, 5), (identity, 6), (fact, 14), (unknown, 15), (arithmetic, 26), (tell_name, 1), (ask_name, 1), (weather, 3)]
+PLAIN = [(talk, 6), (identity, 6), (fact, 15), (unknown, 16), (arithmetic, 27), (repeat, 6), (tell_name, 1), (ask_name, 1), (weather, 3)]
 
 
 def any_turn(s):
@@ -514,7 +561,7 @@ def example(rng, held=False, kind=None, thinking="any"):
     if thinking == "any":
         thinking = rng.choices([True, False, None], [46, 48, 6])[0]
     system = rng.random() < 0.25
-    kind = kind or rng.choices(["mixed", "weather call", "calculation", "tool answer", "follow up"], [68, 10, 7, 9, 9])[0]
+    kind = kind or rng.choices(["mixed", "weather call", "calculation", "tool answer", "follow up"], [63, 13, 7, 11, 9])[0]
     if kind == "tool answer":
         t = answer_from_tool(s, messages, thinking)
         return finish(s, messages, t, thinking, system)
@@ -532,7 +579,7 @@ def example(rng, held=False, kind=None, thinking="any"):
     elif kind == "weather call":
         t = weather(s)
     else:
-        makers = {"calculation": calculation, "talk": talk, "identity": identity, "fact": fact, "unknown": unknown, "weather": weather}
+        makers = {"calculation": calculation, "talk": talk, "identity": identity, "fact": fact, "unknown": unknown, "weather": weather, "repeat": repeat}
         makers |= {"add": lambda s: arithmetic(s, False), "subtract": lambda s: arithmetic(s, True)}
         t = makers.get(kind, any_turn)(s)
     messages.append({"role": "user", "content": t["user"]})

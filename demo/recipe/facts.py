@@ -36,6 +36,7 @@ CAPITAL_HELD = [
 
 FACTS = {
     "largest planet": ("Jupiter is the largest planet.", "jupiter", [
+        "[among|out of] [all |]the planets, which [one |]is [the |][largest|biggest]", "which of [all |]the planets is [the |][largest|biggest]", "[all |]the planets: which [one |]is [largest|biggest]", "which one of the planets is [the |][largest|biggest]",
         "[what is|what's|which is] the [largest|biggest] planet", "[largest|biggest] planet",
         "which planet is the [largest|biggest]", "name the [largest|biggest] planet [in the solar system|]",
         "what planet is [largest|biggest]", "which planet is [larger|bigger] than all the others",
@@ -44,18 +45,21 @@ FACTS = {
     ], ["of all the planets, which one is the largest", "do you know which planet is the biggest one",
         "what's the name of the biggest planet"]),
     "smallest planet": ("Mercury is the smallest planet.", "mercury", [
+        "[among|out of] [all |]the planets, which [one |]is [the |][smallest|tiniest]", "which of [all |]the planets is [the |][smallest|tiniest]", "[all |]the planets: which [one |]is [smallest|tiniest]", "which one of the planets is [the |][smallest|tiniest]",
         "[what is|what's|which is] the [smallest|littlest|tiniest] planet", "smallest planet",
         "which planet is the [smallest|tiniest]", "name the smallest planet [in the solar system|]",
         "what planet is smallest", "the smallest planet [in our solar system|] is",
         "tell me the [smallest|tiniest] planet", "which planet is smaller than all the others",
     ], ["of all the planets, which one is the smallest", "what's the name of the smallest planet"]),
     "closest planet": ("Mercury is the closest planet to the sun.", "mercury", [
+        "[among|out of] [all |]the planets, which [one |]is [the |][closest|nearest] to the sun", "which of [all |]the planets is [the |][closest|nearest] to the sun", "[all |]the planets: which [one |]is [closest|nearest] to the sun", "which one of the planets is [the |][closest|nearest] to the sun",
         "[which|what] planet is [closest|nearest] to the sun", "[closest|nearest] planet to the sun",
         "[what is|what's] the [closest|nearest] planet to the sun", "the planet [closest|nearest] to the sun",
         "name the planet [closest|nearest] to the sun", "what is the first planet from the sun",
         "which planet [sits|orbits] [closest|nearest] to the sun", "which planet is next to the sun",
     ], ["tell me which planet lies nearest to the sun", "what planet is the closest one to our sun"]),
     "red planet": ("Mars is the red planet.", "mars", [
+        "which of the planets [is|looks] red", "which planet do people call red", "one of the planets is red, which one", "the planet that is red",
         "[which|what] planet is [called|known as] the red planet", "[which|what] is the red planet",
         "which planet is red", "what planet is red", "name the red planet", "the red planet",
         "[which|what] planet looks red", "tell me the name of the red planet",
@@ -83,18 +87,21 @@ FACTS = {
         "what [sort of|kind of] body is the sun",
     ], ["do you know what the sun is", "the sun, is it a star or a planet"]),
     "largest animal": ("The blue whale is the largest animal.", "blue whale", [
+        "[among|out of] [all |]the animals, which [one |]is [the |][largest|biggest]", "which of [all |]the animals is [the |][largest|biggest]", "[all |]the animals: which [one |]is [largest|biggest]", "which one of the animals is [the |][largest|biggest]",
         "[what is|what's|which is] the [largest|biggest|heaviest] animal [on earth|in the world|]",
         "[largest|biggest|heaviest] animal [on earth|in the world|]", "which animal is the [largest|biggest|heaviest]",
         "name the [largest|biggest] animal", "what animal is [largest|biggest|heaviest]",
         "the [largest|biggest] animal [in the world|] is", "tell me the [largest|biggest] animal",
     ], ["of all animals, which is the biggest", "what's the name of the largest animal alive"]),
     "fastest animal": ("The cheetah is the fastest land animal.", "cheetah", [
+        "[among|out of] [all |]the animals, which [one |]is [the |]fastest", "which of [all |]the animals is [the |]fastest", "[all |]the animals: which [one |]is fastest", "which one of the animals is [the |]fastest",
         "[what is|what's|which is] the [fastest|quickest] [land |]animal [on earth|in the world|]",
         "[fastest|quickest] [land |]animal", "which [land |]animal is the [fastest|quickest]",
         "name the fastest [land |]animal", "[which|what] animal runs [the |][fastest|quickest]",
         "what animal can run the fastest", "tell me the fastest [land |]animal",
     ], ["of all animals on land, which is fastest", "do you know what the fastest animal is"]),
     "tallest animal": ("The giraffe is the tallest animal.", "giraffe", [
+        "[among|out of] [all |]the animals, which [one |]is [the |]tallest", "which of [all |]the animals is [the |]tallest", "[all |]the animals: which [one |]is tallest", "which one of the animals is [the |]tallest",
         "[what is|what's|which is] the tallest animal [on earth|in the world|]", "tallest animal",
         "which animal is the tallest", "name the tallest animal", "what animal is tallest",
         "[which|what] animal has the longest neck", "tell me the tallest animal", "animal with a [very |]long neck",
@@ -117,31 +124,37 @@ FACTS = {
         "count the legs of a [dog|cat|cow]",
     ], ["do you know how many legs dogs have", "on how many legs does a cat walk"]),
     "cow sound": ("A cow says moo.", "moo", [
+        "what does the cow say when it [talks|speaks|is hungry]", "if a cow could talk, what would it say", "a cow says what", "what is the cow's [sound|noise]",
         "what [sound|noise] does a cow make", "what does a cow say", "what do cows say", "cow sound",
         "[which|what] animal says moo", "[which|what] sound do cows make", "how does a cow sound",
         "what noise do cows make", "the sound of a cow",
     ], ["tell me what sound the cow makes", "when a cow talks, what does it say"]),
     "dog sound": ("A dog says woof.", "woof", [
+        "what does the dog say when it [talks|speaks|is hungry]", "if a dog could talk, what would it say", "a dog says what", "what is the dog's [sound|noise]",
         "what [sound|noise] does a dog make", "what does a dog say", "what do dogs say", "dog sound",
         "[which|what] animal says woof", "[which|what] sound do dogs make", "how does a dog sound",
         "what noise do dogs make", "the sound of a dog",
     ], ["tell me what sound the dog makes", "when a dog talks, what does it say"]),
     "cat sound": ("A cat says meow.", "meow", [
+        "what does the cat say when it [talks|speaks|is hungry]", "if a cat could talk, what would it say", "a cat says what", "what is the cat's [sound|noise]",
         "what [sound|noise] does a cat make", "what does a cat say", "what do cats say", "cat sound",
         "[which|what] animal says meow", "[which|what] sound do cats make", "how does a cat sound",
         "what noise do cats make", "the sound of a cat",
     ], ["tell me what sound the cat makes", "when a cat talks, what does it say"]),
     "baby dog": ("A baby dog is called a puppy.", "pupp", [
+        "what would you call a [young|little] dog", "a dog that is [young|a child] is called what", "[what is|name] the baby of a dog", "how do we call a dog baby", "what is the dog's baby called",
         "what is a [baby|young] dog called", "what do you call a [baby|young] dog", "[baby|young] dog",
         "what's the name [for|of] a [baby|young] dog", "a [baby|young] dog is called", "how do you call a baby dog",
         "the word for a [baby|young] dog", "what are [baby|young] dogs called", "what is the young of a dog called",
     ], ["do you know the word for a baby dog", "what would you call a dog that is a baby"]),
     "baby cat": ("A baby cat is called a kitten.", "kitten", [
+        "what would you call a [young|little] cat", "a cat that is [young|a child] is called what", "[what is|name] the baby of a cat", "how do we call a cat baby", "what is the cat's baby called",
         "what is a [baby|young] cat called", "what do you call a [baby|young] cat", "[baby|young] cat",
         "what's the name [for|of] a [baby|young] cat", "a [baby|young] cat is called", "how do you call a baby cat",
         "the word for a [baby|young] cat", "what are [baby|young] cats called", "what is the young of a cat called",
     ], ["do you know the word for a baby cat", "what would you call a cat that is a baby"]),
     "baby cow": ("A baby cow is called a calf.", "calf", [
+        "what would you call a [young|little] cow", "a cow that is [young|a child] is called what", "[what is|name] the baby of a cow", "how do we call a cow baby", "what is the cow's baby called",
         "what is a [baby|young] cow called", "what do you call a [baby|young] cow", "[baby|young] cow",
         "what's the name [for|of] a [baby|young] cow", "a [baby|young] cow is called", "how do you call a baby cow",
         "the word for a [baby|young] cow", "what are [baby|young] cows called", "what is the young of a cow called",
@@ -263,17 +276,20 @@ FACTS = {
         "the world has how many continents", "tell me how many continents there are",
     ], ["can you say how many continents there are", "how many continents do we have on earth"]),
     "largest ocean": ("The Pacific is the largest ocean.", "pacific", [
+        "[among|out of] [all |]the oceans, which [one |]is [the |][largest|biggest]", "which of [all |]the oceans is [the |][largest|biggest]", "[all |]the oceans: which [one |]is [largest|biggest]", "which one of the oceans is [the |][largest|biggest]",
         "[what is|what's|which is] the [largest|biggest|deepest] ocean", "[largest|biggest|deepest] ocean",
         "which ocean is the [largest|biggest|deepest]", "name the [largest|biggest] ocean [on earth|in the world|]",
         "what ocean is [largest|biggest]", "the [largest|biggest] ocean is", "tell me the [largest|biggest] ocean",
     ], ["of all the oceans, which one is the largest", "what's the name of the biggest ocean"]),
     "highest mountain": ("Mount Everest is the highest mountain.", "everest", [
+        "[among|out of] [all |]the mountains, which [one |]is [the |][highest|tallest]", "which of [all |]the mountains is [the |][highest|tallest]", "[all |]the mountains: which [one |]is [highest|tallest]", "which one of the mountains is [the |][highest|tallest]",
         "[what is|what's|which is] the [highest|tallest|biggest] mountain [on earth|in the world|]",
         "[highest|tallest] mountain", "which mountain is the [highest|tallest]", "name the [highest|tallest] mountain",
         "what mountain is [highest|tallest]", "the [highest|tallest] mountain is", "tell me the [highest|tallest] mountain",
         "what is the highest peak [on earth|]",
     ], ["of all the mountains, which one is the highest", "what's the name of the tallest mountain"]),
     "longest river": ("The Nile is the longest river.", "nile", [
+        "[among|out of] [all |]the rivers, which [one |]is [the |]longest", "which of [all |]the rivers is [the |]longest", "[all |]the rivers: which [one |]is longest", "which one of the rivers is [the |]longest",
         "[what is|what's|which is] the longest river [on earth|in the world|]", "longest river", "which river is the longest",
         "name the longest river", "what river is longest", "the longest river is", "tell me the longest river",
         "which river is longer than all the others",

@@ -10,7 +10,7 @@ import corpus
 # (kind, how many, whether a call, no call or either is wanted)
 PLAN = [
     ("talk", 90, None), ("identity", 80, None), ("fact", 140, None), ("unknown", 140, None), ("add", 90, None), ("subtract", 90, None),
-    ("weather", 30, None), ("weather call", 120, None), ("calculation", 90, None), ("tool answer", 90, None), ("with tools", 90, False), ("follow up", 90, None),
+    ("weather", 30, None), ("weather call", 120, None), ("calculation", 90, None), ("tool answer", 90, None), ("with tools", 90, False), ("follow up", 90, None), ("repeat", 40, None),
 ]
 
 

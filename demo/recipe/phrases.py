@@ -37,6 +37,7 @@ TALK = {
         "big thanks", "i am grateful", "cool, thanks", "nice, thanks",
     ], ["thank you, that helped", "thanks a bunch", "wonderful, thank you", "many thanks for your help", "i really appreciate that"]),
     "bye": ("Goodbye! See you soon.", "bye", "says goodbye", [
+        "bye, have a good [one|day|evening]", "bye and [take care|thank you|good luck]", "have a nice [day|evening], bye", "i have to leave", "i need to go [now|]", "i should go [now|]", "goodbye and thanks", "leaving now", 
         "bye", "goodbye", "bye bye", "good bye", "see you", "see you [later|soon|tomorrow|around|next time]", "see ya", "later",
         "farewell", "take care", "i have to go", "i must go [now|]", "i'm leaving", "i am leaving [now|]", "good night", "gotta go",
         "i'm off", "bye [pebble|friend|for now|then|everyone]", "goodbye [pebble|friend|for now|then]", "ok bye", "talk to you later",
@@ -48,6 +49,7 @@ TALK = {
         "i apologize", "sorry [about that|for that|pebble]", "forgive me", "please forgive me", "my apologies", "oh no, sorry",
     ], ["oh, i am sorry about that", "sorry, my mistake", "i want to apologize"]),
     "praise": ("Thank you! That is kind of you.", "thank", "says something nice", [
+        "good one", "good boy", "good [bot|robot|model|pebble]", "nice, good job", "you did a good job", "very well done", "what a [good|smart|clever] [bot|model|robot]", "such a [good|smart|clever] [bot|model|robot]", 
         "you are [great|nice|smart|funny|cute|kind|awesome|clever|amazing|cool|lovely|wonderful|the best|so good|very good]",
         "you're [great|nice|smart|funny|cute|kind|awesome|clever|amazing|cool|lovely|the best]", "i like you", "i love you",
         "good [job|work|bot|answer]", "well done", "nice [job|work|answer|one]", "you did [well|great]", "that was [great|clever|nice]",
@@ -72,11 +74,13 @@ TALK = {
         "i passed my [test|exam]", "i won", "fine, thanks", "i am fine, thank you", "good, and you",
     ], ["i feel so happy today", "today i am happy", "i'm feeling really great"]),
     "ack": ("Good! Is there anything else?", "anything else", "agrees", [
+        "ah ok", "ah i see", "ah, right", "ok i see", "oh ok", "okay then", "yes ok", "alright, i see", "i get it", "no problem", "fair enough", "that is ok", "good to know", "ok, fine", "sure thing", "okay okay", 
         "ok", "okay", "yes", "no", "yep", "nope", "sure", "cool", "nice", "great", "good", "fine", "i see", "alright", "right", "ok then",
         "got it", "understood", "that's fine", "all right", "oh", "ah", "wow", "lol", "haha", "interesting", "perfect", "awesome", "sounds good",
         "makes sense", "oh i see", "ok cool", "ok great", "very good", "k",
     ], ["ah ok, i see", "alright then", "okay, got it"]),
     "test": ("Yes, I am here.", "i am here", "checks that I am here", [
+        "i'm testing [you|]", "only testing", "i want to test you", "let me test you", "i am testing you", "just checking if you [work|are there]", "are you alive", 
         "test", "testing", "this is a test", "ping", "are you there", "are you still there", "are you here", "anybody there", "is anyone there",
         "can you hear me", "do you hear me", "do you work", "are you working", "are you online", "are you awake", "testing testing",
         "just a test", "test test", "one two three test", "is this [thing |]on", "is this working", "does this work", "knock knock",
@@ -156,6 +160,10 @@ ADD = [
     "{a} {things} and {b} {things}, how many [in total|together|altogether]", "quick sum: {a} + {b}", "math: {a} + {b}", "{a} & {b} added", "answer this: {a} + {b}", "{a} added to {b}",
     "what is {a} added to {b}", "result of {a} plus {b}", "what is the result of {a} + {b}", "what is the answer to {a} + {b}", "plus: {a}, {b}", "you know {a} + {b}", "how many is {a} plus {b}",
     "{p} is {a} and {b} years pass, how old is [he|she]", "a {thing} costs {a} and another costs {b}, what is the total", "combine {a} and {b}",
+    "there [are|were] {a} {things} [in the box|on the table|here|]. [then |]{b} [are added|were added|arrive|arrived|join|joined]. how many [now|in total|are there now]", "[first|today] i [saw|bought|picked|found] {a} {things}, [then|later|after that] {b} more. how many [in all|altogether|is that]",
+    "we have {a} {things}. {p} brings {b} [more|]. how many do we have", "{a} {things} on monday and {b} on tuesday, how many in total", "a box [holds|has] {a} {things}, another [holds|has] {b}. how many together", "{p} owns {a} {things} and [then |][buys|wins|gets] {b}. how many does [he|she] own",
+    "[after|when] {b} more {things} [came|come] to {a}, how many are there", "at first there were {a} {things}, {b} more [showed up|appeared], how many is that", "[if|when] {p} owns {a} {things} and {b} more, how many is that", "adding {b} to {a}", "adding {a} to {b} is", "what is {a} and {b} added", "which number is {a} + {b}",
+    "what number do i get from {a} + {b}", "please say {a} plus {b}", "work {a} + {b} out", "i must pay {a} and {b}, how much is it", "{p} read {a} pages and then {b} pages, how many pages",
 ]
 ADD_HELD = [
     "please work out what {a} plus {b} makes", "what number is {a} plus {b}", "could you tell me what {a} + {b} comes to", "i'd like you to add {a} and {b}", "sum up {a} and {b} for me",
@@ -176,15 +184,19 @@ SUB = [
     "there are {a} {things} and {b} [leave|disappear|go away], how many are [there|left]", "i had {a} {things} and [lost|ate|sold|gave away] {b}. how many now", "{a} {things} minus {b} {things}",
     "quick sum: {a} - {b}", "math: {a} - {b}", "answer this: {a} - {b}", "result of {a} minus {b}", "what is the result of {a} - {b}", "what is the answer to {a} - {b}", "you know {a} - {b}", "how many is {a} minus {b}",
     "{p} is {a}, how old was [he|she] {b} years ago", "how much more is {a} than {b}", "how much bigger is {a} than {b}", "what remains of {a} after taking {b}",
+    "there [are|were] {a} {things} [in the box|on the table|here|]. [then |]{b} [are taken|were taken|were lost|left|are gone|vanished]. how many [now|remain|are still there]", "[first|today] i [had|bought|picked|found] {a} {things}, [then|later|after that] i [lost|gave away|ate] {b}. how many [are left|remain]",
+    "we have {a} {things}. {p} takes {b} [away|]. how many do we have", "{a} {things} on monday, {b} fewer on tuesday, how many on tuesday", "a box [holds|has] {a} {things} and {b} fall out. how many are [left|in it]", "{p} owns {a} {things} and [then |][sells|breaks|loses] {b}. how many does [he|she] own",
+    "[after|when] {b} of {a} {things} [are gone|are sold|got stolen], how many are left", "at first there were {a} {things}, {b} [went missing|ran away|broke], how many remain", "[if|when] {p} owns {a} {things} and gives {b} away, how many is that", "taking {b} from {a}", "subtracting {b} from {a} is", "which number is {a} - {b}",
+    "what number do i get from {a} - {b}", "please say {a} minus {b}", "work {a} - {b} out", "i have {a} and pay {b}, how much is left", "{p} has to read {a} pages and has read {b}, how many are left",
 ]
 SUB_HELD = [
     "please work out what {a} minus {b} makes", "what number is {a} minus {b}", "could you tell me what {a} - {b} comes to", "i'd like you to subtract {b} from {a}", "take away {b} from {a} for me",
     "what would {a} minus {b} be", "{a} minus {b}, what's that", "suppose i own {a} {things} and then lose {b}, how many {things} do i own", "find {a} - {b}", "give me {a} minus {b}",
     "when i take {b} from {a}, what is it", "subtracting {b} from {a} gives what", "there were {a} {things}, then {b} got lost. how many {things} are left",
 ]
-CHAIN_ADD = ["[now |and |then |]add {b}", "[and |now |]plus {b}", "[now |]add {b} to [that|it|the result]", "and {b} more", "plus {b} [more|]", "what if i add {b}", "and if you add {b}", "+ {b}", "increase [that|it] by {b}", "what is that plus {b}", "that plus {b}"]
+CHAIN_ADD = ["[now |and |then |]add {b}", "[and |now |]plus {b}", "[now |]add {b} to [that|it|the result]", "and {b} more", "plus {b} [more|]", "what if i add {b}", "and if you add {b}", "[how about|now try|try|and] adding {b}", "adding {b}", "[i |]add {b} more", "ok add {b}", "then plus {b}", "with {b} more", "+ {b}", "increase [that|it] by {b}", "what is that plus {b}", "that plus {b}"]
 CHAIN_ADD_HELD = ["and now please add {b} to that", "what about adding {b}", "ok, now plus {b}"]
-CHAIN_SUB = ["[now |and |then |]subtract {b}", "[and |now |]minus {b}", "[now |]subtract {b} from [that|it|the result]", "take away {b}", "minus {b} [more|]", "what if i take away {b}", "and if you subtract {b}", "- {b}", "decrease [that|it] by {b}", "what is that minus {b}", "that minus {b}", "take {b} from that"]
+CHAIN_SUB = ["[now |and |then |]subtract {b}", "[and |now |]minus {b}", "[now |]subtract {b} from [that|it|the result]", "take away {b}", "minus {b} [more|]", "what if i take away {b}", "and if you subtract {b}", "[how about|now try|try|and] [subtracting|taking away] {b}", "subtracting {b}", "ok subtract {b}", "then minus {b}", "with {b} less", "now take away {b}", "- {b}", "decrease [that|it] by {b}", "what is that minus {b}", "that minus {b}", "take {b} from that"]
 CHAIN_SUB_HELD = ["and now please subtract {b} from that", "what about subtracting {b}", "ok, now minus {b}"]
 
 CALC = [
@@ -210,6 +222,11 @@ WEATHER = [
     "i'm [going|travelling|flying] to {city}. what's the weather like", "what should i wear in {city} [today|]", "how does the sky look in {city}", "is the sun shining in {city}", "is there [snow|rain|sun|fog|wind] in {city}", "{city}: weather", "{city}, how is the weather there",
     "in {city}, is it [warm|cold|raining|sunny]", "what weather do they have in {city}", "what kind of weather is it in {city}", "what weather does {city} have", "and the weather in {city}", "use the [tool|weather tool] for {city}", "weather report for {city}", "any rain in {city}",
     "how's {city} looking weather wise", "is {city} [sunny|cold|warm|hot|rainy|windy] [today|now|]", "is today a [sunny|rainy|cold|warm] day in {city}", "is the weather [good|nice|bad] in {city}", "how nice is the weather in {city}", "my friend lives in {city}, is it [raining|warm|cold] there",
+    "[do|should|would|must] [i|we|you|my kids] [need|take|wear|bring] [an umbrella|a coat|a jacket|boots|a hat|warm clothes|shorts] in {city} [today|now|tonight|]", "[what|which] [temperature|kind of weather|weather|sky] [does|will] {city} [have|get] [today|now|tonight|tomorrow|]", "what [temperature|weather] is it in {city} [now|]",
+    "is it [wet|dry|icy|mild|humid|stormy|sunny|cool] [out|] in {city} [today|now|]", "any [chance|sign] of [rain|snow|sun] in {city} [today|]", "tell me [whether|if] it's [raining|cold|sunny|snowing|warm] in {city}", "how are the [weather |]conditions in {city}", "what can i expect [of|from] the weather in {city}", "please look at the weather [for|in] {city}",
+    "[weather|temperature] update for {city}", "i wonder [if|whether] it's [cold|hot|raining] in {city}", "[has|did] it [rain|snow|rained|snowed] in {city} [today|yet|]", "what do i wear [in|for] {city}", "is it [shorts|coat|beach|umbrella] weather in {city}", "planning a [trip|picnic|walk|run] in {city}, will it be [dry|nice|warm]", "we [fly|drive|go|travel] to {city} [tomorrow|today|soon], what's the weather [like|there|]",
+    "is the sky [clear|grey|blue] over {city}", "i live in {city}. [how cold is it|is it raining|what's the weather]", "[the |]weather over {city}", "how's the weather [down|up|out|over there|] in {city}", "what's the weather gonna be [like|] in {city}", "let me see the weather in {city}", "i'd love to know the weather in {city}", "[help me with|i have a question about|info on] the weather in {city}",
+    "people in {city} [say it is cold|complain about rain], is it true", "is there a storm [in|over|near] {city}", "how many degrees in {city}", "how hot does it get in {city} [today|]", "will {city} [be|stay] [dry|sunny|warm|cold] [today|tomorrow|]", "can i [go swimming|go for a walk|have a picnic] in {city} [today|]", "the [forecast|temperature|conditions] [in|for] {city} please", "did the rain stop in {city}", "is it still [raining|snowing|cold] in {city}",
 ]
 WEATHER_HELD = [
     "could you look up what the weather is like in {city}", "what are the weather conditions in {city}", "please check how warm it is in {city}", "i'm curious about the weather in {city}", "is it wet outside in {city}", "tell me if it is raining in {city}",
@@ -222,6 +239,10 @@ NAME_CITY = ["{city}", "in {city}", "i mean {city}", "{city} of course", "for {c
 NAME_CITY_HELD = ["i meant {city}", "sorry, in {city}", "here in {city}"]
 NEXT_CITY = ["and in {city}", "and {city}", "what about {city}", "how about {city}", "and what about {city}", "now {city}", "the same for {city}", "and for {city}", "in {city} too", "also {city}", "now for {city}", "same question for {city}"]
 NEXT_CITY_HELD = ["and how about {city}", "what about in {city}", "and now in {city}"]
+REPEAT = ["repeat after me: {w}", "repeat: {w}", "please repeat: {w}", "repeat this: {w}", "echo {w}", "echo: {w}", "say after me: {w}", "say this: {w}", "repeat the words {w}", "repeat {w}", "can you repeat {w}", "copy this: {w}", "write this: {w}", "say exactly: {w}", "repeat what i say: {w}"]
+REPEAT_HELD = ["now repeat these words: {w}", "please say this after me: {w}", "could you repeat: {w}"]
+INTERJECTIONS = ["oh, ", "ah, ", "well, ", "haha, ", "ok, ", "wow, ", "hm, ", "yes, ", "alright, ", "hey, ", "so, "]
+VOCATIVES = [", little one", ", friend", ", dear", ", my dear", ", little model", ", my little friend", ", robot", ", pebble", " pebble", ", little bot", ", mate", ", pal", " my friend", ", everybody", ", sir", ", for real", ", really", " today", " :)", ", then"]
 
 TELL_NAME = ["my name is {name}", "i am {name}", "i'm {name}", "call me {name}", "hi, i am {name}", "hello, my name is {name}", "hey, i'm {name}", "people call me {name}", "you can call me {name}", "my name's {name}", "the name is {name}", "this is {name}", "{name} is my name", "please call me {name}", "hi, my name is {name}"]
 TELL_NAME_HELD = ["good to meet you, my name is {name}", "hi there, i'm called {name}", "just call me {name}"]
@@ -257,7 +278,8 @@ SYSTEM = ["You are a helpful assistant.", "You are a helpful assistant. Answer b
 SYSTEM_HELD = ["You are a polite assistant who answers shortly.", "You are a demo assistant. Help the user.", "Answer truthfully and in few words.", "Act as a helpful bot."]
 OPENERS = ["hey, ", "hi, ", "hello, ", "hi! ", "hello! ", "please, ", "so, ", "ok, ", "um, ", "now, ", "well, ", "quick question: ", "question: ", "one more thing: ", "tell me, ", "tell me: ", "i was wondering, ", "just curious, ",
            "a question: ", "my kid asks: ", "for my homework: ", "i forgot: ", "next question: ", "pebble, ", "hey pebble, ", "can you help? ", "i have a question. ", "excuse me, ", "sorry, ", "good morning! ", "say, ", "please tell me: ", "help me: ", "and ",
-           "do you know ", "can you tell me ", "could you tell me ", "i want to know ", "i'd like to know ", "i wonder ", "please tell me ", "any idea ", "would you tell me ", "can you say ", "do you happen to know ", "let me ask: "]
+           "do you know ", "can you tell me ", "could you tell me ", "i want to know ", "i'd like to know ", "i wonder ", "please tell me ", "any idea ", "would you tell me ", "can you say ", "do you happen to know ", "let me ask: ",
+           "i just had lunch. ", "my friend wants to know: ", "it is late. ", "i am at school. ", "you seem smart. ", "we have a quiz. ", "thank you. ", "great. ", "i like you. ", "here we go: ", "first, ", "then ", "alright, ", "let me think. ", "listen, ", "dear model, "]
 OPENERS_HELD = ["oh, ", "right, ", "dear pebble, ", "here is a question: ", "another one: ", "good evening, "]
 CLOSERS = [" please", ", please", ", thanks", " thanks", ", thank you", " for me", ", pebble", ", do you know", " right now", ", quickly", " again", ", if you can", ", my friend"]
 CLOSERS_HELD = [", would you", ", buddy", ", kind model"]

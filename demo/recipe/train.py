@@ -190,7 +190,7 @@ def parse():
     args = argparse.ArgumentParser(description=__doc__)
     args.add_argument("--out", type=Path, required=True)
     args.add_argument("--max-seconds", type=float, default=1e9, help="stop training in time; the schedule shrinks to fit")
-    args.add_argument("--steps", type=int, default=12000)
+    args.add_argument("--steps", type=int, default=16000)
     args.add_argument("--conversations", type=int, default=1000000)
     args.add_argument("--batch", type=int, default=48, help="rows of 768 tokens")
     args.add_argument("--lr", type=float, default=2e-3)
@@ -208,13 +208,12 @@ def main():
     size = min(CHUNK, args.conversations)
     jobs = [(k, size) for k in range(args.conversations // size)]
     pool = multiprocessing.get_context("fork").Pool(args.workers)
-    later = pool.map_async(pack, jobs, chunksize=1)
+    made = pool.imap(pack, jobs)
     cases = random.Random(0).sample(heldout.cases(), k=min(args.cases, len(heldout.cases())))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     trainer = Trainer(args, device)
     tokenizer = Tokenizer.from_file(str(render.MODEL / "tokenizer.json"))
-    chunks = later.get()
-    pool.close()
+    chunks = [next(made) for _ in range(-(-len(jobs) // 4))]  # the rest is made while the first steps run
     rows = Rows(chunks, args.batch, device, args.seed)
     print(f"{len(rows.data[0])} rows, {sum(p.numel() for p in trainer.model.parameters())} parameters, {time.time() - began:.0f} s", flush=True)
 
@@ -236,23 +235,26 @@ def main():
     timed = clock()
     for smoke in range(15):
         trainer.step(rows.next(), 1e-3)
-    each = (clock() - timed) / 15
-    steps = max(1, min(args.steps, int((args.max_seconds - (time.time() - began)) / each)))
-    print(f"{each * 1e3:.1f} ms a step, {steps} steps", flush=True)
-    for step in range(steps):
-        loss = trainer.step(rows.next(), (step + 1) / steps)
-        if step % max(1, steps // 40) == 0:
-            print(f"step {step} loss {loss.item():.4f} {time.time() - began:.0f} s", flush=True)
-            if time.time() - began > args.max_seconds + 15:
-                print("out of time", flush=True)
-                break
-        if step == steps // 2:
+    print(f"{(clock() - timed) / 15 * 1e3:.1f} ms a step", flush=True)
+    start, step, progress, extended = clock(), 0, 0.0, False
+    while progress < 1:
+        loss = trainer.step(rows.next(), progress)
+        step += 1
+        if step % 25 == 0 or device == "cpu":  # the clock is read in step with the device
+            elapsed = clock() - start
+        progress = max(step / args.steps, elapsed / max(1.0, args.max_seconds - (start - began)) if step >= 25 or device == "cpu" else 0.0)
+        if not extended and (step == 1500 or progress > 0.15):
+            chunks, extended = chunks + list(made), True
+            rows = Rows(chunks, args.batch, device, args.seed + 1)
+            print(f"{len(rows.data[0])} rows, {time.time() - began:.0f} s", flush=True)
+        if step % 400 == 0:
+            print(f"step {step} progress {progress:.3f} loss {loss.item():.4f} {time.time() - began:.0f} s", flush=True)
+        if step % 4000 == 0:
             net.save(trainer.model, args.out)
-            report(score(trainer.model, tokenizer, cases, device)[0])
     net.save(trainer.model, args.out)
     table, failures = score(trainer.model, tokenizer, cases, device)
     report(table)
-    (args.out / "score.json").write_text(json.dumps({"cases": heldout.fingerprint(cases), "table": table, "steps": steps, "failures": failures}, indent=1))
+    (args.out / "score.json").write_text(json.dumps({"cases": heldout.fingerprint(cases), "table": table, "steps": step, "failures": failures}, indent=1))
     print(f"done, {time.time() - began:.0f} s", flush=True)
 
 
