@@ -1,21 +1,16 @@
 //! Compares conversions: the reference's now, the reference's as recorded, the harness's own.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-};
+use std::{collections::BTreeSet, fs};
 
 use anyhow::{Context, Result};
 use verbatim_harness::{case::load_suites, golden::machine_key, maker::ModelStore};
 
 use crate::{
     checkout::Checkout,
-    record::{CONVERTED_FILE, Converted, model, tensor_digests},
-    reference::{Setting, TensorDigest},
+    record::{CONVERTED_FILE, Converted, Tensors, model, tensor_digests},
+    reference::Setting,
     report,
 };
-
-type Tensors = BTreeMap<String, TensorDigest>;
 
 /// Whether every quantized model's tensors are the recorded ones and the engine's; differences are
 /// reported by model and tensor.

@@ -20,7 +20,7 @@ use verbatim_harness::{
 use crate::{
     checkout::Checkout,
     portable,
-    reference::{self, Setting, TensorDigest},
+    reference::{self, Setting},
     report,
 };
 
@@ -40,8 +40,11 @@ pub struct Recording {
     pub filter: Option<String>,
 }
 
+/// A model's tensors: dtype, shape and digest by name.
+pub type Tensors = BTreeMap<String, String>;
+
 /// Tensors by model digest.
-pub type Converted = BTreeMap<String, BTreeMap<String, TensorDigest>>;
+pub type Converted = BTreeMap<String, Tensors>;
 
 impl Recording {
     /// Runs the cases, writes what does not depend on a machine, then the manifest.
@@ -152,16 +155,16 @@ pub fn model(store: &ModelStore, spec: &ModelSpec) -> Result<PathBuf> {
     Ok(store.cached(spec, make)?)
 }
 
-/// Digests of a model's tensors.
+/// A model's tensors, each as `BF16 [128, 16] 0123456789abcdef`.
 ///
 /// # Errors
 /// Unreadable weights.
-pub fn tensor_digests(folder: &Path) -> Result<BTreeMap<String, TensorDigest>> {
-    let mut digests = BTreeMap::new();
+pub fn tensor_digests(folder: &Path) -> Result<Tensors> {
+    let mut digests = Tensors::new();
     for file in weight_files(folder)? {
         for (name, tensor) in TensorFile::read(&file)?.tensors {
             let sha256 = verbatim_harness::sha256(&tensor.data);
-            digests.insert(name, TensorDigest { dtype: tensor.dtype, shape: tensor.shape, sha256 });
+            digests.insert(name, format!("{} {:?} {}", tensor.dtype, tensor.shape, &sha256[..16]));
         }
     }
     Ok(digests)

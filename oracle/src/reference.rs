@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, fs, path::Path};
 use anyhow::{Context, Result, bail, ensure};
 use numpy::{PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::prelude::*;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use verbatim_harness::{
     case::{Backend, Case, Quantization},
@@ -24,6 +23,9 @@ pub struct Trace {
     pub tensors: BTreeMap<String, RawTensor>,
 }
 
+/// Dtype and array by tensor name, as they cross.
+type Arrays<'py> = BTreeMap<String, (String, Bound<'py, PyAny>)>;
+
 /// Runs a case on the model in `model_dir`.
 ///
 /// # Errors
@@ -40,7 +42,7 @@ pub fn trace(case: &Case, model_dir: &Path, prompt: &[u32]) -> Result<Trace> {
     });
     Python::attach(|py| {
         let result = embed::call(py, "trace", "run", &[spec])?;
-        let (tokens, arrays): (Vec<u32>, BTreeMap<String, (String, Bound<'_, PyAny>)>) =
+        let (tokens, arrays): (Vec<u32>, Arrays<'_>) =
             result.extract().map_err(|error: PyErr| embed::describe(py, &error))?;
         let tensors = arrays
             .into_iter()
@@ -83,17 +85,6 @@ pub fn convert(dense: &Path, folder: &Path, quantization: &Quantization) -> Resu
         fs::rename(&from, folder.join(name)).with_context(|| from.display().to_string())?;
     }
     fs::remove_dir(&made).with_context(|| made.display().to_string())
-}
-
-/// Digest of one tensor of a model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TensorDigest {
-    /// Safetensors dtype.
-    pub dtype: String,
-    /// Row-major shape.
-    pub shape: Vec<usize>,
-    /// SHA-256 of its bytes.
-    pub sha256: String,
 }
 
 /// What is running.
