@@ -52,7 +52,8 @@ impl Checkout {
     pub fn python_home(&self) -> Result<PathBuf> {
         let path = self.venv().join("pyvenv.cfg");
         let text = std::fs::read_to_string(&path).with_context(|| missing(&self.venv()))?;
-        let home = text.lines().find_map(|line| line.strip_prefix("home")?.trim().strip_prefix('='));
+        let home =
+            text.lines().find_map(|line| line.strip_prefix("home")?.trim().strip_prefix('='));
         match home.and_then(|bin| Path::new(bin.trim()).parent()) {
             Some(prefix) => Ok(prefix.to_owned()),
             None => bail!("{} names no home", path.display()),
@@ -61,7 +62,8 @@ impl Checkout {
 
     /// The library that the engine links and Python must load too.
     pub fn libmlx(&self) -> PathBuf {
-        let deps = env::var_os("VERBATIM_DEPS").map_or_else(|| self.root.join(".deps"), PathBuf::from);
+        let deps =
+            env::var_os("VERBATIM_DEPS").map_or_else(|| self.root.join(".deps"), PathBuf::from);
         let name = if cfg!(target_os = "macos") { "libmlx.dylib" } else { "libmlx.so" };
         deps.join("mlx/active/mlx/lib").join(name)
     }

@@ -32,7 +32,8 @@ pub fn check(checkout: &Checkout) -> Result<bool> {
         }
         let fresh = tensor_digests(&model(&store, &case.model).with_context(|| case.id.clone())?)?;
         let empty = Tensors::new();
-        problems += differences("recorded", &case.id, &fresh, recorded.get(&digest).unwrap_or(&empty));
+        problems +=
+            differences("recorded", &case.id, &fresh, recorded.get(&digest).unwrap_or(&empty));
         let ours = checkout.root.join(".cache/models").join(&digest);
         if ours.is_dir() {
             engine += 1;
@@ -49,7 +50,8 @@ pub fn check(checkout: &Checkout) -> Result<bool> {
 
 fn differences(what: &str, id: &str, fresh: &Tensors, other: &Tensors) -> usize {
     let names: BTreeSet<_> = fresh.keys().chain(other.keys()).collect();
-    let wrong: Vec<_> = names.into_iter().filter(|name| fresh.get(*name) != other.get(*name)).collect();
+    let wrong: Vec<_> =
+        names.into_iter().filter(|name| fresh.get(*name) != other.get(*name)).collect();
     for name in &wrong {
         report(&format!("{id}: {name} is not {what}"));
     }

@@ -21,8 +21,9 @@ pub fn enter(checkout: &Checkout) -> Result<()> {
     if env::var_os(MARK).is_some() {
         return Ok(());
     }
-    let packages = env::join_paths([checkout.site_packages()?, checkout.root.join("oracle/python")])
-        .context("the checkout's path has a ':' in it, which PYTHONPATH cannot carry")?;
+    let packages =
+        env::join_paths([checkout.site_packages()?, checkout.root.join("oracle/python")])
+            .context("the checkout's path has a ':' in it, which PYTHONPATH cannot carry")?;
     let mut command = Command::new(env::current_exe().context("this executable's path")?);
     command
         .args(env::args_os().skip(1))
@@ -54,14 +55,20 @@ fn replace(mut command: Command) -> Result<()> {
 ///
 /// # Errors
 /// The Python exception with its traceback.
-pub fn call<'py>(py: Python<'py>, module: &str, function: &str, arguments: &[Value]) -> Result<Bound<'py, PyAny>> {
+pub fn call<'py>(
+    py: Python<'py>,
+    module: &str,
+    function: &str,
+    arguments: &[Value],
+) -> Result<Bound<'py, PyAny>> {
     let run = || -> PyResult<Bound<'py, PyAny>> {
         let loads = py.import("json")?.getattr("loads")?;
         let mut values = Vec::with_capacity(arguments.len());
         for argument in arguments {
             values.push(loads.call1((PyString::new(py, &argument.to_string()),))?);
         }
-        let function = py.import(format!("verbatim_oracle.{module}").as_str())?.getattr(function)?;
+        let function =
+            py.import(format!("verbatim_oracle.{module}").as_str())?.getattr(function)?;
         function.call1(pyo3::types::PyTuple::new(py, values)?)
     };
     run().map_err(|error| describe(py, &error)).with_context(|| format!("{module}.{function}"))
@@ -71,14 +78,19 @@ pub fn call<'py>(py: Python<'py>, module: &str, function: &str, arguments: &[Val
 ///
 /// # Errors
 /// As [`call`]; also when the result is not what `T` expects.
-pub fn call_json<T: DeserializeOwned>(module: &str, function: &str, arguments: &[Value]) -> Result<T> {
+pub fn call_json<T: DeserializeOwned>(
+    module: &str,
+    function: &str,
+    arguments: &[Value],
+) -> Result<T> {
     Python::attach(|py| {
         let result = call(py, module, function, arguments)?;
         let text: String = py
             .import("json")
             .and_then(|json| json.getattr("dumps")?.call1((result,))?.extract())
             .map_err(|error| describe(py, &error))?;
-        serde_json::from_str(&text).with_context(|| format!("{module}.{function} returned something else"))
+        serde_json::from_str(&text)
+            .with_context(|| format!("{module}.{function} returned something else"))
     })
 }
 

@@ -14,7 +14,7 @@ use verbatim_harness::{
     files::write_whole,
     golden::{Golden, Manifest, Provenance, machine_key, relative_path},
     maker::ModelStore,
-    tensor::{TensorFile, weights_sha256, weight_files},
+    tensor::{TensorFile, weight_files, weights_sha256},
 };
 
 use crate::{
@@ -59,8 +59,15 @@ impl Recording {
         let mut converted = Converted::new();
         for (number, case) in wanted.iter().enumerate() {
             let started = Instant::now();
-            self.record(case, &setting, &machine, &mut converted).with_context(|| case.id.clone())?;
-            report(&format!("{}/{} {} {:.1?}", number + 1, wanted.len(), case.id, started.elapsed()));
+            self.record(case, &setting, &machine, &mut converted)
+                .with_context(|| case.id.clone())?;
+            report(&format!(
+                "{}/{} {} {:.1?}",
+                number + 1,
+                wanted.len(),
+                case.id,
+                started.elapsed()
+            ));
         }
         if self.filter.is_none() {
             let text = serde_json::to_string_pretty(&converted)? + "\n";
@@ -129,7 +136,8 @@ impl Recording {
 
     /// A golden whose case is gone would keep its cell green.
     fn remove_stale(&self, machine: &str, wanted: &[&Case]) -> Result<()> {
-        let mut keep: BTreeSet<String> = wanted.iter().map(|case| relative_path(machine, case)).collect();
+        let mut keep: BTreeSet<String> =
+            wanted.iter().map(|case| relative_path(machine, case)).collect();
         keep.insert(format!("{machine}/{CONVERTED_FILE}"));
         let prefix = format!("{machine}/");
         for name in Manifest::scan(&self.golden)?.files.keys() {
@@ -150,7 +158,8 @@ pub fn model(store: &ModelStore, spec: &ModelSpec) -> Result<PathBuf> {
     let dense = store.dense(spec)?;
     let Some(quantization) = &spec.quantization else { return Ok(dense) };
     let make = |folder: &Path| {
-        reference::convert(&dense, folder, quantization).map_err(|error| Error::Model(format!("{error:#}")))
+        reference::convert(&dense, folder, quantization)
+            .map_err(|error| Error::Model(format!("{error:#}")))
     };
     Ok(store.cached(spec, make)?)
 }
@@ -172,8 +181,9 @@ pub fn tensor_digests(folder: &Path) -> Result<Tensors> {
 
 fn vocab_size(model: &Path) -> Result<usize> {
     let path = model.join("config.json");
-    let config: serde_json::Value =
-        serde_json::from_str(&fs::read_to_string(&path).with_context(|| path.display().to_string())?)?;
+    let config: serde_json::Value = serde_json::from_str(
+        &fs::read_to_string(&path).with_context(|| path.display().to_string())?,
+    )?;
     let size = [&config["vocab_size"], &config["text_config"]["vocab_size"]]
         .into_iter()
         .find_map(serde_json::Value::as_u64)

@@ -78,7 +78,11 @@ fn raw_tensor(dtype: String, array: &Bound<'_, PyAny>) -> Result<RawTensor> {
 pub fn convert(dense: &Path, folder: &Path, quantization: &Quantization) -> Result<()> {
     // The reference insists on making the folder itself.
     let made = folder.join("made");
-    embed::call_json::<Value>("convert", "convert", &[json!(dense), json!(made), json!(quantization)])?;
+    embed::call_json::<Value>(
+        "convert",
+        "convert",
+        &[json!(dense), json!(made), json!(quantization)],
+    )?;
     for entry in fs::read_dir(&made).with_context(|| made.display().to_string())? {
         let from = entry?.path();
         let name = from.file_name().context("a file without a name")?;
