@@ -1,1 +1,7 @@
-fn main(){}
+//! The `verbatim` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    verbatim_server::cli::main()
+}

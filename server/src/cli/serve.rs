@@ -1,0 +1,151 @@
+//! `verbatim serve`: loads the model, listens, and ends in an orderly way.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::{
+    net::{TcpListener, TcpSocket, lookup_host},
+    runtime::{Builder, Runtime},
+    signal::unix::{Signal, SignalKind, signal},
+};
+use verbatim_engine::{Engine, EngineOptions};
+
+use super::{
+    args::ServeArgs,
+    output::{print, read_text},
+};
+use crate::{
+    accept::{AcceptOptions, serve},
+    limits,
+    origin::OriginPolicy,
+    routes::router,
+    state::{AppState, ServeConfig},
+};
+
+pub(super) fn run(args: &ServeArgs) -> Result<()> {
+    let runtime = runtime()?;
+    // A taken port is told before the model is loaded.
+    let socket = runtime.block_on(bind(&args.host, args.port))?;
+    let engine = load(args)?;
+    let config = ServeConfig {
+        defaults: args.defaults(),
+        template_args: args.chat_template_args.clone(),
+        max_body_bytes: args.max_body_bytes,
+        body_timeout: args.body_timeout,
+        stuck_after: args.stuck_after,
+        origins: OriginPolicy::new(&args.host, &args.allowed_origins),
+        model_name: args.model_name.clone(),
+    };
+    let state = Arc::new(AppState::new(engine, &args.model, config));
+    let options = AcceptOptions {
+        max_connections: args.max_connections,
+        header_timeout: args.header_timeout,
+        drain_timeout: args.drain_timeout,
+    };
+    let result = runtime.block_on(listen(socket, Arc::clone(&state), options));
+    // Ends the streams that are left; dropping them cancels their generations.
+    runtime.shutdown_timeout(limits::FINAL_TIMEOUT);
+    drop_in_time(state);
+    result
+}
+
+fn runtime() -> Result<Runtime> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    Builder::new_multi_thread()
+        .worker_threads(cores.min(limits::MAX_IO_THREADS))
+        .max_blocking_threads(limits::MAX_BLOCKING_THREADS)
+        .thread_stack_size(limits::PREPARE_STACK_BYTES)
+        .enable_io()
+        .enable_time()
+        .build()
+        .context("cannot start the I/O threads")
+}
+
+async fn bind(host: &str, port: u16) -> Result<TcpSocket> {
+    let address = lookup_host((host, port))
+        .await
+        .with_context(|| format!("cannot resolve --host {host}"))?
+        .next()
+        .with_context(|| format!("--host {host} has no address"))?;
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket
+        .bind(address)
+        .with_context(|| format!("cannot listen on {address}; choose another --host or --port"))?;
+    Ok(socket)
+}
+
+fn load(args: &ServeArgs) -> Result<Engine> {
+    let mut options = EngineOptions::new(&args.model);
+    options.prefill_step_size = args.prefill_step_size;
+    options.queue_limit = args.queue_limit;
+    options.max_active = args.max_active;
+    let _todo_template = args.chat_template.as_deref().map(chat_template).transpose()?;
+    Ok(Engine::load(options)?)
+}
+
+/// A template file's text, or the template itself: templates have braces, names of files do not.
+fn chat_template(value: &str) -> Result<String> {
+    if value.contains('{') {
+        return Ok(value.to_owned());
+    }
+    if value.is_empty() {
+        bail!("--chat-template is empty");
+    }
+    read_text(Path::new(value), limits::MAX_TEMPLATE_BYTES)
+}
+
+async fn listen(socket: TcpSocket, state: Arc<AppState>, options: AcceptOptions) -> Result<()> {
+    let terminate = signal(SignalKind::terminate())?;
+    let interrupt = signal(SignalKind::interrupt())?;
+    let listener: TcpListener = socket.listen(limits::ACCEPT_BACKLOG)?;
+    let address = listener.local_addr()?;
+    tracing::info!(%address, model = ?state.model_id, "listening");
+    print(&format!("verbatim: serving {} at http://{address}\n", state.model_id))?;
+    let stop = stop_signal(Arc::clone(&state), terminate, interrupt);
+    if serve(listener, router(state), options, stop).await {
+        tracing::info!("stopped");
+    } else {
+        tracing::warn!("stopped before every request was finished");
+    }
+    Ok(())
+}
+
+/// Resolves at the first signal; a second one ends the process.
+async fn stop_signal(state: Arc<AppState>, mut terminate: Signal, mut interrupt: Signal) {
+    next_signal(&mut terminate, &mut interrupt).await;
+    tracing::info!("stopping; running requests may finish");
+    state.drain();
+    tokio::spawn(async move {
+        let code = next_signal(&mut terminate, &mut interrupt).await;
+        tracing::warn!("stopping at once");
+        std::process::exit(code);
+    });
+}
+
+async fn next_signal(terminate: &mut Signal, interrupt: &mut Signal) -> i32 {
+    tokio::select! {
+        _ = terminate.recv() => 128 + SignalKind::terminate().as_raw_value(),
+        _ = interrupt.recv() => 128 + SignalKind::interrupt().as_raw_value(),
+    }
+}
+
+/// Ends the engine, but does not wait for a stuck one.
+fn drop_in_time(state: Arc<AppState>) {
+    let (done, wait) = mpsc::channel();
+    thread::spawn(move || {
+        drop(state);
+        let _ = done.send(());
+    });
+    if wait.recv_timeout(limits::FINAL_TIMEOUT).is_err() {
+        tracing::warn!("the MLX thread did not end in time");
+    }
+}

@@ -1,0 +1,125 @@
+//! From a request to what the engine takes: rendered, tokenized
+//! (`mlx_lm/server.py`, `ResponseGenerator._tokenize` and `convert_chat`).
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+use verbatim_engine::{
+    Engine, GenerateRequest, Result, Routing,
+    text::{Channel, ChatInput},
+};
+
+use super::{Chat, Prompt, Request, Translator};
+
+/// A request that is ready to submit.
+#[derive(Debug)]
+pub struct Prepared {
+    /// What the engine takes.
+    pub request: GenerateRequest,
+    /// Reads the engine's events.
+    pub translator: Translator,
+}
+
+impl Prepared {
+    /// Renders and tokenizes. This can take long: keep it off async threads.
+    ///
+    /// `template_args` are the operator's variables for the chat template; the request's win.
+    pub fn new(
+        engine: &Engine,
+        template_args: &Map<String, Value>,
+        request: Request,
+    ) -> Result<Self> {
+        let tokenizer = engine.tokenizer();
+        let (prompt, routing, tools) = match request.prompt {
+            Prompt::Text(text) => (tokenizer.encode(&text, true)?, Routing::default(), None),
+            Prompt::Tokens(ids) => (ids, Routing::default(), None),
+            Prompt::Chat(chat) => {
+                let (prompt, start) = chat_prompt(engine, template_args, &chat)?;
+                (prompt, Routing { markers: true, start }, Some(chat.tools))
+            }
+        };
+        let mut generate = GenerateRequest::new(prompt, request.max_tokens);
+        generate.sampling = request.sampling;
+        generate.stop = request.stop;
+        generate.top_logprobs = request.top_logprobs;
+        generate.routing = routing;
+        if generate.sampling.xtc_probability > 0.0 {
+            let mut special = tokenizer.encode("\n", true)?;
+            special.extend(tokenizer.eos_token_ids());
+            generate.sampling.xtc_special_tokens = special;
+        }
+        let translator = Translator::new(tokenizer.tool_format(), tools.unwrap_or_default());
+        Ok(Self { request: generate, translator })
+    }
+}
+
+fn chat_prompt(
+    engine: &Engine,
+    template_args: &Map<String, Value>,
+    chat: &Chat,
+) -> Result<(Vec<u32>, Channel)> {
+    let tokenizer = engine.tokenizer();
+    let Some(template) = engine.template() else {
+        let text = plain_chat(&chat.messages, chat.role_mapping.as_ref());
+        return Ok((tokenizer.encode(&text, true)?, Channel::Content));
+    };
+    let mut kwargs = template_args.clone();
+    kwargs.extend(chat.template_kwargs.clone());
+    let text = template.render(&ChatInput {
+        messages: &chat.messages,
+        tools: (!chat.tools.is_empty()).then_some(chat.tools.as_slice()),
+        add_generation_prompt: true,
+        kwargs,
+    })?;
+    let prompt = tokenizer.encode(&text, false)?;
+    let start = tokenizer.start_channel(&prompt);
+    Ok((prompt, start))
+}
+
+/// A conversation as text, for models without a template: a prefix per role and a stop after each
+/// message.
+fn plain_chat(messages: &[Value], mapping: Option<&BTreeMap<String, String>>) -> String {
+    let prefix = |role: &str| match mapping {
+        Some(mapping) => mapping.get(role).map_or("", String::as_str),
+        None => match role {
+            "system" => "ASSISTANT's RULE: ",
+            "user" => "USER: ",
+            "assistant" => "ASSISTANT: ",
+            "stop" => "\n",
+            _ => "",
+        },
+    };
+    let mut text = String::new();
+    for message in messages {
+        let field = |name: &str| message.get(name).and_then(Value::as_str).unwrap_or_default();
+        text.push_str(prefix(field("role")));
+        text.push_str(field("content"));
+        text.push_str(prefix("stop"));
+    }
+    text.push_str(prefix("assistant"));
+    text.truncate(text.trim_end().len());
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_chat_without_a_template() {
+        let messages = [
+            json!({"role": "system", "content": "Be short."}),
+            json!({"role": "user", "content": "Hi"}),
+        ];
+        assert_eq!(
+            plain_chat(&messages, None),
+            "ASSISTANT's RULE: Be short.\nUSER: Hi\nASSISTANT:"
+        );
+        let mapping = BTreeMap::from([
+            ("user".to_owned(), "Q ".to_owned()),
+            ("assistant".to_owned(), "A".to_owned()),
+        ]);
+        assert_eq!(plain_chat(&messages, Some(&mapping)), "Be short.Q HiA");
+    }
+}

@@ -1,0 +1,168 @@
+//! The handler of the generating endpoints: body in, response or stream out.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{extract::Request, http::StatusCode, response::Response};
+use bytes::Bytes;
+use tokio::{sync::mpsc, time::timeout};
+use tracing::Instrument;
+
+use crate::{
+    core::{Event, Outcome, Prepared, Running},
+    error::{ApiError, ApiResult},
+    http::{json_response, read_body},
+    limits, sse,
+    state::AppState,
+    vocabulary::TokenizerVocabulary,
+    wire::openai::{
+        Options, chat, completions,
+        reply::{Chunks, Kind, Reply, Whole},
+    },
+};
+
+/// Answers one generating request.
+pub async fn answer(state: Arc<AppState>, kind: Kind, request: Request) -> ApiResult<Response> {
+    let body = read_body(request, state.config.max_body_bytes, state.config.body_timeout).await?;
+    let (options, prepared) = prepare(&state, kind, body).await?;
+    let running = Running::start(&state.engine, prepared)?;
+    let reply = Reply::new(
+        kind,
+        options.model.clone(),
+        Arc::clone(&state.fingerprint),
+        Arc::new(TokenizerVocabulary::new(state.engine.clone())),
+    );
+    if options.stream {
+        let (sender, response) = sse::response();
+        let span = tracing::Span::current();
+        let chunks = Chunks::new(reply);
+        tokio::spawn(stream(running, chunks, options.include_usage, sender).instrument(span));
+        Ok(response)
+    } else {
+        whole(running, Whole::new(reply)).await
+    }
+}
+
+/// Parses, renders and tokenizes on a thread where that may take its time.
+async fn prepare(state: &Arc<AppState>, kind: Kind, body: Bytes) -> ApiResult<(Options, Prepared)> {
+    let failed =
+        || ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the request could not be prepared");
+    let permit = Arc::clone(&state.preparing).acquire_owned().await.map_err(|_| failed())?;
+    let state = Arc::clone(state);
+    let span = tracing::Span::current();
+    let work = move || {
+        let _permit = permit;
+        let _in_span = span.enter();
+        let (options, request) = match kind {
+            Kind::Chat => chat::parse(&body, &state.config.defaults),
+            Kind::Text => completions::parse(&body, &state.config.defaults),
+        }?;
+        state.check_model(&options.model)?;
+        let prepared = Prepared::new(&state.engine, &state.config.template_args, request)?;
+        Ok((options, prepared))
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|e| {
+        tracing::error!(error = %e, "preparing a request failed");
+        failed()
+    })?
+}
+
+async fn whole(mut running: Running, mut response: Whole) -> ApiResult<Response> {
+    loop {
+        match running.next().await {
+            Event::Prefill { .. } => {}
+            Event::Step(step) => response.step(step),
+            Event::Failed(e) => return Err(e.into()),
+            Event::Finished(outcome) => {
+                log_outcome(&outcome);
+                return Ok(json_response(StatusCode::OK, &response.finish(outcome)));
+            }
+        }
+    }
+}
+
+/// Why a stream ended before its generation did.
+#[derive(Debug, PartialEq, Eq)]
+enum Gone {
+    Left,
+    Stalled,
+}
+
+async fn stream(
+    mut running: Running,
+    mut chunks: Chunks,
+    include_usage: bool,
+    sender: mpsc::Sender<Bytes>,
+) {
+    // Dropping `running` cancels the generation.
+    let gone = pump(&mut running, &mut chunks, include_usage, &sender).await.err();
+    match gone {
+        Some(Gone::Left) => tracing::info!("the client left; generation cancelled"),
+        Some(Gone::Stalled) => tracing::warn!("the client stalled; generation cancelled"),
+        None => {}
+    }
+}
+
+async fn pump(
+    running: &mut Running,
+    chunks: &mut Chunks,
+    include_usage: bool,
+    sender: &mpsc::Sender<Bytes>,
+) -> Result<(), Gone> {
+    loop {
+        let event = tokio::select! {
+            event = timeout(limits::KEEPALIVE_INTERVAL, running.next()) => event,
+            () = sender.closed() => return Err(Gone::Left),
+        };
+        match event {
+            Err(_) => send(sender, sse::keepalive()).await?,
+            Ok(Event::Prefill { done, total }) => send(sender, sse::progress(done, total)).await?,
+            Ok(Event::Step(step)) => {
+                for chunk in chunks.step(step) {
+                    send(sender, sse::data(&chunk)).await?;
+                }
+            }
+            Ok(Event::Failed(e)) => {
+                return send(sender, sse::data(&ApiError::from(e).to_json())).await;
+            }
+            Ok(Event::Finished(outcome)) => {
+                log_outcome(&outcome);
+                for chunk in chunks.finish(outcome, include_usage) {
+                    send(sender, sse::data(&chunk)).await?;
+                }
+                return send(sender, Bytes::from_static(sse::DONE)).await;
+            }
+        }
+    }
+}
+
+async fn send(sender: &mpsc::Sender<Bytes>, bytes: Bytes) -> Result<(), Gone> {
+    match sender.send_timeout(bytes, limits::WRITE_STALL_TIMEOUT).await {
+        Ok(()) => Ok(()),
+        Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(Gone::Left),
+        Err(mpsc::error::SendTimeoutError::Timeout(_)) => Err(Gone::Stalled),
+    }
+}
+
+fn log_outcome(outcome: &Outcome) {
+    let stats = &outcome.stats;
+    let rate = |tokens: usize, seconds: f64| {
+        if seconds > 0.0 { tokens as f64 / seconds } else { 0.0 }
+    };
+    tracing::info!(
+        reason = ?outcome.reason,
+        prompt_tokens = stats.prompt_tokens,
+        cached_tokens = stats.cached_tokens,
+        generated_tokens = stats.generated_tokens,
+        queue_ms = millis(stats.queue_seconds),
+        prefill_ms = millis(stats.prefill_seconds),
+        decode_ms = millis(stats.decode_seconds),
+        prefill_tokens_per_s =
+            rate(stats.prompt_tokens - stats.cached_tokens.min(stats.prompt_tokens), stats.prefill_seconds),
+        decode_tokens_per_s = rate(stats.generated_tokens.saturating_sub(1), stats.decode_seconds),
+        "generated"
+    );
+}
+
+fn millis(seconds: f64) -> f64 {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs_f64() * 1e3
+}

@@ -1,0 +1,87 @@
+//! Whether the server can do its work.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use verbatim_engine::{Health, WorkerState};
+
+/// What `/health` says about the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// Idle, or at work and getting on.
+    Ready,
+    /// At work, but no step has been completed for too long.
+    Stuck,
+    /// The MLX thread has ended.
+    Dead,
+    /// The server is about to stop.
+    Draining,
+}
+
+impl Condition {
+    /// Judges the worker; `stuck_after` bounds the time without a completed step.
+    pub fn of(health: &Health, stuck_after: Duration, draining: bool) -> Self {
+        match health.state {
+            WorkerState::Dead if !draining => Self::Dead,
+            WorkerState::Busy if health.since_progress > stuck_after => Self::Stuck,
+            _ if draining => Self::Draining,
+            _ => Self::Ready,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Stuck => "stuck",
+            Self::Dead => "dead",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// Status and body of `/health`. `status` has the two values of mlx-lm's server.
+pub fn report(health: &Health, stuck_after: Duration, draining: bool) -> (StatusCode, Value) {
+    let condition = Condition::of(health, stuck_after, draining);
+    let (code, status) = match condition {
+        Condition::Ready => (StatusCode::OK, "ok"),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+    };
+    let body = json!({
+        "status": status,
+        "worker": condition.word(),
+        "queued": health.queued,
+        "active": health.active,
+        "seconds_since_progress": health.since_progress.as_secs_f64(),
+    });
+    (code, body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(WorkerState::Idle, 0, false, 200, "ready")]
+    #[case(WorkerState::Idle, 99, false, 200, "ready")]
+    #[case(WorkerState::Busy, 10, false, 200, "ready")]
+    #[case(WorkerState::Busy, 11, false, 503, "stuck")]
+    #[case(WorkerState::Busy, 11, true, 503, "stuck")]
+    #[case(WorkerState::Dead, 0, false, 503, "dead")]
+    #[case(WorkerState::Dead, 0, true, 503, "draining")]
+    #[case(WorkerState::Idle, 0, true, 503, "draining")]
+    fn conditions(
+        #[case] state: WorkerState,
+        #[case] seconds: u64,
+        #[case] draining: bool,
+        #[case] code: u16,
+        #[case] word: &str,
+    ) {
+        let health =
+            Health { state, since_progress: Duration::from_secs(seconds), queued: 1, active: 2 };
+        let (status, body) = report(&health, Duration::from_secs(10), draining);
+        assert_eq!((status.as_u16(), body["worker"].as_str()), (code, Some(word)));
+        assert_eq!(body["status"] == "ok", code == 200);
+    }
+}

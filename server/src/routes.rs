@@ -1,0 +1,128 @@
+//! Every route, in one table.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Path, Request, State},
+    http::{HeaderValue, StatusCode, header},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, get, post},
+};
+
+use crate::{
+    error::{ApiError, ApiResult},
+    generate,
+    guard::guard,
+    health,
+    http::json_response,
+    state::AppState,
+    wire::openai::{models, reply::Kind},
+};
+
+const PAGE: &str = include_str!("../assets/index.html");
+
+/// What a route does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A conversation's next message.
+    Chat,
+    /// A text's continuation.
+    Completions,
+    /// The models served.
+    Models,
+    /// One model.
+    Model,
+    /// Whether the server can do its work.
+    Health,
+    /// The chat page.
+    Page,
+}
+
+/// Every path with what it does.
+pub const ROUTES: &[(&str, Endpoint)] = &[
+    ("/v1/chat/completions", Endpoint::Chat),
+    ("/chat/completions", Endpoint::Chat),
+    ("/v1/completions", Endpoint::Completions),
+    ("/v1/models", Endpoint::Models),
+    ("/v1/models/{*id}", Endpoint::Model),
+    ("/health", Endpoint::Health),
+    ("/", Endpoint::Page),
+];
+
+impl Endpoint {
+    fn handler(self) -> MethodRouter<Arc<AppState>> {
+        match self {
+            Self::Chat => post(|State(state): State<Arc<AppState>>, request: Request| {
+                generate::answer(state, Kind::Chat, request)
+            }),
+            Self::Completions => post(|State(state): State<Arc<AppState>>, request: Request| {
+                generate::answer(state, Kind::Text, request)
+            }),
+            Self::Models => get(list_models),
+            Self::Model => get(one_model),
+            Self::Health => get(report_health),
+            Self::Page => get(page),
+        }
+    }
+}
+
+/// The router over [`ROUTES`].
+pub fn router(state: Arc<AppState>) -> Router {
+    ROUTES
+        .iter()
+        .fold(Router::new(), |router, (path, endpoint)| router.route(path, endpoint.handler()))
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), guard))
+        .with_state(state)
+}
+
+async fn list_models(State(state): State<Arc<AppState>>) -> Response {
+    json_response(StatusCode::OK, &models::list(&state.model_id, state.created))
+}
+
+async fn one_model(
+    State(state): State<Arc<AppState>>,
+    Path(id): Path<String>,
+) -> ApiResult<Response> {
+    let entry = models::retrieve(&id, &state.model_id, state.created)?;
+    Ok(json_response(StatusCode::OK, &entry))
+}
+
+async fn report_health(State(state): State<Arc<AppState>>) -> Response {
+    let (status, body) =
+        health::report(&state.health(), state.config.stuck_after, state.is_draining());
+    json_response(status, &body)
+}
+
+async fn page() -> Response {
+    let mut response = Response::new(Body::from(PAGE));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // The page is one file that talks to its own server only.
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+             img-src data:; font-src data:; connect-src 'self'; base-uri 'none'; \
+             form-action 'none'; frame-ancestors 'none'",
+        ),
+    );
+    response
+}
+
+async fn not_found() -> Response {
+    ApiError::new(StatusCode::NOT_FOUND, "Not Found").into_response()
+}
+
+async fn wrong_method() -> Response {
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take that method")
+        .into_response()
+}

@@ -1,0 +1,150 @@
+//! What every request handler shares.
+
+use std::{
+    fmt,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
+use verbatim_engine::{Engine, Health};
+
+use crate::{
+    error::ApiResult,
+    limits,
+    origin::OriginPolicy,
+    version,
+    wire::openai::{Defaults, models, options::DEFAULT_MODEL, reply::unix_seconds},
+};
+
+/// How the server answers.
+#[derive(Debug, Clone)]
+pub struct ServeConfig {
+    /// Generation options of requests that leave them out.
+    pub defaults: Defaults,
+    /// Variables for the chat template.
+    pub template_args: Map<String, Value>,
+    /// Largest request body.
+    pub max_body_bytes: usize,
+    /// Time in which a request's body must arrive.
+    pub body_timeout: Duration,
+    /// Time without a completed step after which a busy worker is stuck.
+    pub stuck_after: Duration,
+    /// Which web pages may ask.
+    pub origins: OriginPolicy,
+    /// The model's name; the directory's when `None`.
+    pub model_name: Option<String>,
+}
+
+impl Default for ServeConfig {
+    fn default() -> Self {
+        Self {
+            defaults: Defaults::default(),
+            template_args: Map::new(),
+            max_body_bytes: limits::DEFAULT_MAX_BODY_BYTES,
+            body_timeout: limits::DEFAULT_BODY_TIMEOUT,
+            stuck_after: limits::DEFAULT_STUCK_AFTER,
+            origins: OriginPolicy::default(),
+            model_name: None,
+        }
+    }
+}
+
+type HealthProbe = Box<dyn Fn() -> Health + Send + Sync>;
+
+/// What every request handler shares.
+pub struct AppState {
+    /// The loaded model.
+    pub engine: Engine,
+    /// How the server answers.
+    pub config: ServeConfig,
+    /// The model's name.
+    pub model_id: String,
+    /// When the server started, in seconds since 1970.
+    pub created: u64,
+    /// `system_fingerprint` of responses.
+    pub fingerprint: Arc<str>,
+    /// Turns for rendering and tokenizing.
+    pub preparing: Arc<Semaphore>,
+    aliases: Vec<String>,
+    draining: AtomicBool,
+    probe: HealthProbe,
+}
+
+impl fmt::Debug for AppState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AppState").field("model_id", &self.model_id).finish_non_exhaustive()
+    }
+}
+
+impl AppState {
+    /// State of a server for `engine`, which was loaded from `model_dir`.
+    pub fn new(engine: Engine, model_dir: &Path, config: ServeConfig) -> Self {
+        let probed = engine.clone();
+        Self::with_probe(engine, model_dir, config, move || probed.health())
+    }
+
+    /// Like [`Self::new`], with another source for the worker's condition.
+    pub fn with_probe(
+        engine: Engine,
+        model_dir: &Path,
+        config: ServeConfig,
+        probe: impl Fn() -> Health + Send + Sync + 'static,
+    ) -> Self {
+        let resolved = model_dir.canonicalize().unwrap_or_else(|_| model_dir.to_owned());
+        let directory = resolved
+            .file_name()
+            .map_or_else(|| resolved.display().to_string(), |n| n.to_string_lossy().into_owned());
+        let model_id = config.model_name.clone().unwrap_or_else(|| directory.clone());
+        let aliases = vec![
+            DEFAULT_MODEL.to_owned(),
+            directory,
+            model_dir.display().to_string(),
+            resolved.display().to_string(),
+        ];
+        Self {
+            engine,
+            config,
+            model_id,
+            created: unix_seconds(),
+            fingerprint: version::fingerprint().into(),
+            preparing: Arc::new(Semaphore::new(limits::MAX_PREPARING)),
+            aliases,
+            draining: AtomicBool::new(false),
+            probe: Box::new(probe),
+        }
+    }
+
+    /// Whether a request for the model `asked` is one for ours.
+    ///
+    /// # Errors
+    /// 404 for another model.
+    pub fn check_model(&self, asked: &str) -> ApiResult<()> {
+        if asked == self.model_id || self.aliases.iter().any(|a| a == asked) {
+            Ok(())
+        } else {
+            Err(models::not_found(asked, &self.model_id))
+        }
+    }
+
+    /// The worker's condition.
+    pub fn health(&self) -> Health {
+        (self.probe)()
+    }
+
+    /// Refuses new generations from now on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.engine.drain();
+    }
+
+    /// Whether [`Self::drain`] was called.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,28 @@
+//! The tokenizer's names of tokens, for log-probabilities.
+
+use verbatim_engine::Engine;
+
+use crate::wire::openai::logprobs::Vocabulary;
+
+/// Names tokens with the model's tokenizer.
+#[derive(Debug, Clone)]
+pub struct TokenizerVocabulary {
+    engine: Engine,
+}
+
+impl TokenizerVocabulary {
+    /// The vocabulary of the engine's model.
+    pub fn new(engine: Engine) -> Self {
+        Self { engine }
+    }
+}
+
+impl Vocabulary for TokenizerVocabulary {
+    fn piece(&self, id: u32) -> String {
+        self.engine.tokenizer().piece(id).unwrap_or_default()
+    }
+
+    fn bytes(&self, id: u32) -> Vec<u8> {
+        self.engine.tokenizer().decode(&[id]).into_bytes()
+    }
+}

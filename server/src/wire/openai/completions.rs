@@ -1,0 +1,45 @@
+//! `POST /v1/completions`: from JSON to a request.
+
+use serde_json::Value;
+
+use super::options::{Defaults, Options, refuse_unless};
+use crate::{
+    core::{Prompt, Request},
+    error::{ApiError, ApiResult},
+    wire::fields::Fields,
+};
+
+/// Parses a body. The prompt is text, or the token ids of one prompt.
+pub fn parse(body: &[u8], defaults: &Defaults) -> ApiResult<(Options, Request)> {
+    let mut body = Fields::parse(body)?;
+    let options = Options::take(&mut body, defaults)?;
+    let prompt = body
+        .take("prompt")
+        .ok_or_else(|| ApiError::field("prompt", "Request did not contain a prompt"))?;
+    let prompt = take_prompt(prompt)?;
+    refuse_unless(&mut body, "echo", "echo must be false: the prompt is not repeated", |v| {
+        v.as_bool() == Some(false)
+    })?;
+    refuse_unless(&mut body, "suffix", "suffix is not supported", |v| v.as_str() == Some(""))?;
+    body.finish()?;
+    let request = options.request(prompt);
+    Ok((options, request))
+}
+
+fn take_prompt(prompt: Value) -> ApiResult<Prompt> {
+    let refused = || ApiError::field("prompt", "prompt must be a string or a list of token ids");
+    match prompt {
+        Value::String(text) => Ok(Prompt::Text(text)),
+        Value::Array(mut items) if items.len() == 1 && items[0].is_string() => {
+            items.pop().map_or_else(|| Err(refused()), take_prompt)
+        }
+        Value::Array(items) => items
+            .iter()
+            .map(|v| v.as_u64().and_then(|id| u32::try_from(id).ok()))
+            .collect::<Option<Vec<u32>>>()
+            .filter(|ids| !ids.is_empty())
+            .map(Prompt::Tokens)
+            .ok_or_else(refused),
+        _ => Err(refused()),
+    }
+}
