@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     Error, Event, GenerateRequest, Result, limits,
+    generate::check_sampling,
     models::Mutation,
     scheduler::{self, Job, Setup, Status},
     text::{ChatTemplate, TextPipeline, Tokenizer},
@@ -230,6 +231,7 @@ fn check_request(request: &GenerateRequest, info: &ModelInfo) -> Result<()> {
     if request.top_logprobs.is_some_and(|k| k > limits::MAX_TOP_LOGPROBS) {
         return refuse(format!("top_logprobs may be at most {}", limits::MAX_TOP_LOGPROBS));
     }
+    check_sampling(&request.sampling, info.vocab_size)?;
     if request.sampling.logit_bias.len() > limits::MAX_LOGIT_BIAS {
         return refuse(format!("logit_bias may have at most {} entries", limits::MAX_LOGIT_BIAS));
     }

@@ -89,7 +89,6 @@ pub enum Progress {
 impl Decoder {
     /// A sequence that has not called the model yet.
     pub fn new(model: &dyn Model, options: &DecoderOptions<'_>) -> Result<Self> {
-        let vocab = model.vocab_size();
         Ok(Self {
             caches: model.new_caches(),
             prompt: options.prompt.to_vec(),
@@ -97,8 +96,8 @@ impl Decoder {
             prefill_step_size: options.prefill_step_size.max(1),
             max_tokens: options.max_tokens,
             yielded: 0,
-            sampler: Sampler::new(options.sampling, options.seed, vocab)?,
-            processors: Processors::new(options.sampling, vocab)?,
+            sampler: Sampler::new(options.sampling, options.seed)?,
+            processors: Processors::new(options.sampling),
             pending: None,
             capture: options.capture,
             probe: if options.capture.layers { Probe::recording() } else { Probe::default() },

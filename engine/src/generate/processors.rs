@@ -3,7 +3,7 @@
 
 use mlx_rs::{Array, Dtype, ops, ops::indexing};
 
-use crate::{Error, Result, Sampling, mlx::ops::scalar_like};
+use crate::{Result, Sampling, mlx::ops::scalar_like};
 
 /// The processors that a request switches on, and the tokens they look back on.
 #[derive(Debug)]
@@ -22,18 +22,12 @@ enum Processor {
 }
 
 impl Processors {
-    /// The chain for `sampling` over a vocabulary of `vocab_size`.
-    pub fn new(sampling: &Sampling, vocab_size: usize) -> Result<Self> {
+    /// The chain for settings that [`super::check_sampling`] accepts.
+    pub fn new(sampling: &Sampling) -> Self {
         let s = sampling;
         let mut chain = Vec::new();
         if !s.logit_bias.is_empty() {
-            chain.push(bias(s, vocab_size)?);
-        }
-        if s.repetition_penalty < 0.0 || s.repetition_penalty.is_nan() {
-            return Err(Error::Request(format!(
-                "repetition_penalty must not be negative, got {}",
-                s.repetition_penalty
-            )));
+            chain.push(bias(s));
         }
         if s.repetition_penalty != 0.0 {
             let context = s.repetition_context_size;
@@ -47,7 +41,7 @@ impl Processors {
             let context = s.frequency_context_size;
             chain.push(Processor::Frequency { penalty: s.frequency_penalty, context });
         }
-        Ok(Self { chain, tokens: None })
+        Self { chain, tokens: None }
     }
 
     /// Remembers input tokens `[n]` that went through the model.
@@ -76,17 +70,14 @@ impl Processors {
     }
 }
 
-fn bias(s: &Sampling, vocab_size: usize) -> Result<Processor> {
-    if let Some(id) = s.logit_bias.keys().find(|&&id| id as usize >= vocab_size) {
-        return Err(Error::Request(format!("logit_bias: no token {id} in the vocabulary")));
-    }
+fn bias(s: &Sampling) -> Processor {
     let n = s.logit_bias.len() as i32;
     let ids: Vec<u32> = s.logit_bias.keys().copied().collect();
     let values: Vec<f32> = s.logit_bias.values().map(|&v| v as f32).collect();
-    Ok(Processor::Bias {
+    Processor::Bias {
         ids: Array::from_slice(&ids, &[1, n]),
         values: Array::from_slice(&values, &[1, n]),
-    })
+    }
 }
 
 impl Processor {

@@ -34,9 +34,8 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// A sampler with its own key sequence; `vocab_size` bounds `top_k`.
-    pub fn new(sampling: &Sampling, seed: u64, vocab_size: usize) -> Result<Self> {
-        check(sampling, vocab_size)?;
+    /// A sampler with its own key sequence for settings that [`check`] accepts.
+    pub fn new(sampling: &Sampling, seed: u64) -> Result<Self> {
         Ok(Self { sampling: sampling.clone(), keys: KeySequence::new(seed)? })
     }
 
@@ -64,8 +63,8 @@ impl Sampler {
     }
 }
 
-/// The ranges that mlx-lm's filters accept.
-fn check(s: &Sampling, vocab_size: usize) -> Result<()> {
+/// Refuses values outside the ranges of mlx-lm's filters, or tokens outside the vocabulary.
+pub fn check(s: &Sampling, vocab_size: usize) -> Result<()> {
     let within = |name: &str, value: f64, low: f64, high: f64| {
         if value >= low && value <= high {
             Ok(())
@@ -90,10 +89,28 @@ fn check(s: &Sampling, vocab_size: usize) -> Result<()> {
             s.min_tokens_to_keep
         )));
     }
-    if let Some(id) = s.xtc_special_tokens.iter().find(|&&id| id as usize >= vocab_size) {
-        return Err(Error::Request(format!("xtc_special_tokens: no token {id} in the vocabulary")));
+    let finite = |name: &str, value: f64| {
+        if value.is_finite() {
+            Ok(())
+        } else {
+            Err(Error::Request(format!("{name} must be finite, got {value}")))
+        }
+    };
+    finite("presence_penalty", s.presence_penalty)?;
+    finite("frequency_penalty", s.frequency_penalty)?;
+    within("repetition_penalty", s.repetition_penalty, 0.0, f64::from(f32::MAX))?;
+    let known = |name: &str, id: u32| {
+        if (id as usize) < vocab_size {
+            Ok(())
+        } else {
+            Err(Error::Request(format!("{name}: no token {id} in the vocabulary")))
+        }
+    };
+    for (&id, &value) in &s.logit_bias {
+        known("logit_bias", id)?;
+        finite("logit_bias", value)?;
     }
-    Ok(())
+    s.xtc_special_tokens.iter().try_for_each(|&id| known("xtc_special_tokens", id))
 }
 
 fn negative_infinity(like: &Array) -> Result<Array> {

@@ -106,7 +106,7 @@ impl Router {
                 continue;
             };
             let edge = state.edges[index];
-            emit(pieces, self.channel, &buffer[released..=at - length]);
+            emit(pieces, self.channel, &buffer[released..at + 1 - length]);
             released = at + 1;
             self.node = ROOT;
             match edge {
