@@ -7,7 +7,9 @@ mod validate;
 
 use serde::{Deserialize, Serialize};
 
-pub use model::{Affine, DirectoryModel, Dtype, Layout, MadeModel, ModelSource, ModelSpec, Quantization};
+pub use model::{
+    Affine, DirectoryModel, Dtype, Layout, MadeModel, ModelSource, ModelSpec, Quantization,
+};
 pub use sampling::Sampling;
 pub use suite::{Matrix, MatrixColumn, MatrixFamily, Suite, load_matrix, load_suites, parse_suite};
 
@@ -178,7 +180,9 @@ impl Case {
     pub fn prompt_ids(&self, vocab_size: usize) -> Vec<u32> {
         match &self.prompt {
             Prompt::Ids(ids) => ids.clone(),
-            Prompt::Random { seed, len } => rng::Stream::new(*seed, "prompt").below(vocab_size as u64, *len),
+            Prompt::Random { seed, len } => {
+                rng::Stream::new(*seed, "prompt").below(vocab_size as u64, *len)
+            }
         }
     }
 }

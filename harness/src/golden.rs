@@ -51,7 +51,7 @@ pub struct Golden {
 }
 
 /// Where a golden comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Provenance {
     /// [`Case::digest`] of the case.
     pub case_digest: String,
@@ -171,7 +171,8 @@ impl Provenance {
             ("backend".to_owned(), self.backend.clone()),
             ("libmlx_sha256".to_owned(), self.libmlx_sha256.clone()),
         ]);
-        metadata.extend(self.versions.iter().map(|(tool, v)| (format!("{VERSION}{tool}"), v.clone())));
+        metadata
+            .extend(self.versions.iter().map(|(tool, v)| (format!("{VERSION}{tool}"), v.clone())));
         metadata
     }
 
@@ -242,8 +243,12 @@ mod tests {
         };
         assert!(spoil(|f| drop(f.tensors.remove("tokens"))).contains("tokens"));
         assert!(spoil(|f| drop(f.metadata.remove("model_sha256"))).contains("model_sha256"));
-        assert!(spoil(|f| f.tensors.get_mut("logits").unwrap().shape = vec![8, 1]).contains("shape"));
-        assert!(spoil(|f| f.tensors.get_mut("prompt").unwrap().data[3] = 0x80).contains("negative"));
+        assert!(
+            spoil(|f| f.tensors.get_mut("logits").unwrap().shape = vec![8, 1]).contains("shape")
+        );
+        assert!(
+            spoil(|f| f.tensors.get_mut("prompt").unwrap().data[3] = 0x80).contains("negative")
+        );
         assert!(
             spoil(|f| {
                 let tensor = f.tensors["logits"].clone();

@@ -5,11 +5,16 @@
 //! harness runs it through the engine and compares bits. Both build the same model with [`maker`].
 
 pub mod case;
+pub mod compare;
 mod digest;
 mod error;
 pub mod files;
 pub mod golden;
 pub mod maker;
+#[cfg(feature = "replay")]
+pub mod replay;
+#[cfg(feature = "replay")]
+pub mod report;
 pub mod tensor;
 
 pub use digest::{canonical_json, hex, sha256};

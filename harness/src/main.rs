@@ -1,2 +1,104 @@
 //! Command line of the harness.
-fn main() {}
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Parser, Subcommand};
+use verbatim_harness::{
+    replay::{RunOptions, run},
+    report::{CaseReport, Outcome},
+};
+
+/// Holds the engine against golden traces, bit for bit.
+#[derive(Debug, Parser)]
+#[command(name = "harness", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Replay every golden and write parity.json, junit.xml and parity.html.
+    ///
+    /// Exits with 0 when every required cell is green, 1 when one is not, 2 when the run could not
+    /// be made.
+    Parity(ParityArgs),
+}
+
+#[derive(Debug, Args)]
+struct ParityArgs {
+    /// The checkout; its harness/cases, golden and .cache are used.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    root: PathBuf,
+    /// Only cases whose id contains this text.
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Only cases of this family.
+    #[arg(long, value_name = "NAME")]
+    family: Option<String>,
+    /// Folder of goldens [default: ROOT/golden].
+    #[arg(long, value_name = "DIR")]
+    golden: Option<PathBuf>,
+    /// Folder for the reports [default: ROOT/reports].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Instead, show that broken goldens and a broken engine are noticed.
+    #[arg(long)]
+    self_test: bool,
+}
+
+fn main() -> ExitCode {
+    let Command::Parity(args) = Cli::parse().command;
+    match parity(&args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "harness: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn parity(args: &ParityArgs) -> Result<bool> {
+    let mut options = RunOptions::new(&args.root);
+    options.filter.clone_from(&args.filter);
+    options.family.clone_from(&args.family);
+    if let Some(golden) = &args.golden {
+        options.golden.clone_from(golden);
+    }
+    let out = args.out.clone().unwrap_or_else(|| args.root.join("reports"));
+    let report = run(&options, show_progress)?;
+    clear_progress();
+    report.write(&out).context("writing the reports")?;
+    let mut stdout = std::io::stdout();
+    write!(stdout, "{}", report.summary())?;
+    writeln!(stdout, "report: {}", out.join("parity.html").display())?;
+    Ok(report.is_green())
+}
+
+/// One line that is rewritten on a terminal; a line per failure elsewhere.
+fn show_progress(done: usize, total: usize, case: &CaseReport) {
+    let mut stderr = std::io::stderr();
+    let failed = matches!(case.outcome, Outcome::Differs { .. } | Outcome::Error { .. });
+    if stderr.is_terminal() {
+        let _ = write!(stderr, "\r\x1b[K{done}/{total} {}", case.id);
+        if failed {
+            let _ = writeln!(stderr, " FAILED");
+        }
+        let _ = stderr.flush();
+    } else if failed || done.is_multiple_of(25) || done == total {
+        let word = if failed { "FAILED" } else { "done" };
+        let _ = writeln!(stderr, "{done}/{total} {} {word}", case.id);
+    }
+}
+
+fn clear_progress() {
+    if std::io::stderr().is_terminal() {
+        let _ = write!(std::io::stderr(), "\r\x1b[K");
+    }
+}

@@ -65,13 +65,16 @@ impl ModelStore {
             }
             ModelSource::Made(made) => {
                 let dense = spec.dense();
-                self.cached(&dense, |folder| write_model(made, folder))
+                self.cached(&dense, |folder| {
+                    fs::create_dir(folder).map_err(|e| Error::file(folder, e))?;
+                    write_model(made, folder)
+                })
             }
         }
     }
 
-    /// Folder of the cached model with this specification; `make` fills an empty folder when there
-    /// is none. The folder appears whole or not at all.
+    /// Folder of the cached model with this specification; when there is none, `make` makes the
+    /// folder that it is given the path of. The folder appears whole or not at all.
     ///
     /// # Errors
     /// What `make` returns, and [`Error::File`].
@@ -90,7 +93,6 @@ impl ModelStore {
             .tempdir_in(&self.cache)
             .map_err(|e| Error::file(&self.cache, e))?;
         let folder = scratch.path().join("model");
-        fs::create_dir(&folder).map_err(|e| Error::file(&folder, e))?;
         make(&folder)?;
         write::text(&folder.join(SPEC_FILE), &canonical_json(spec))?;
         match fs::rename(&folder, &target) {

@@ -93,8 +93,12 @@ impl TensorFile {
         }
         let mut order: Vec<_> = self.tensors.iter().collect();
         // Widest first keeps every tensor aligned.
-        order.sort_by_key(|(_, t)| std::cmp::Reverse(t.data.len() / t.shape.iter().product::<usize>().max(1)));
-        let entries = order.iter().map(|(name, t)| (name.as_str(), t.dtype.as_str(), &*t.shape, t.data.len()));
+        order.sort_by_key(|(_, t)| {
+            std::cmp::Reverse(t.data.len() / t.shape.iter().product::<usize>().max(1))
+        });
+        let entries = order
+            .iter()
+            .map(|(name, t)| (name.as_str(), t.dtype.as_str(), &*t.shape, t.data.len()));
         let mut bytes = header(entries, &self.metadata);
         for (_, tensor) in order {
             bytes.extend_from_slice(&tensor.data);
@@ -116,7 +120,8 @@ pub(crate) fn header<'a>(
     let mut offset = 0;
     for (name, dtype, shape, bytes) in tensors {
         let range = [offset, offset + bytes];
-        header.insert(name.into(), json!({ "dtype": dtype, "shape": shape, "data_offsets": range }));
+        header
+            .insert(name.into(), json!({ "dtype": dtype, "shape": shape, "data_offsets": range }));
         offset += bytes;
     }
     let mut text = Value::Object(header).to_string().into_bytes();

@@ -39,8 +39,10 @@ fn shards_and_layout_change_files_not_weights() {
     assert_eq!(weight_files(many.path()).unwrap().len(), 3);
     assert_eq!(weights_sha256(one.path()).unwrap(), weights_sha256(many.path()).unwrap());
 
-    let index: Value =
-        serde_json::from_slice(&fs::read(many.path().join("model.safetensors.index.json")).unwrap()).unwrap();
+    let index: Value = serde_json::from_slice(
+        &fs::read(many.path().join("model.safetensors.index.json")).unwrap(),
+    )
+    .unwrap();
     for (tensor, file) in index["weight_map"].as_object().unwrap() {
         let file = TensorFile::read(&many.path().join(file.as_str().unwrap())).unwrap();
         assert!(file.tensors.contains_key(tensor), "{tensor}");
@@ -95,10 +97,17 @@ fn the_store_makes_once_and_never_leaves_halves() {
     let folder = store.dense(&spec).unwrap();
     let written = fs::metadata(folder.join("model.safetensors")).unwrap().modified().unwrap();
     assert_eq!(store.dense(&spec).unwrap(), folder);
-    assert_eq!(fs::metadata(folder.join("model.safetensors")).unwrap().modified().unwrap(), written);
+    assert_eq!(
+        fs::metadata(folder.join("model.safetensors")).unwrap().modified().unwrap(),
+        written
+    );
 
-    let other = ModelSpec { source: ModelSource::Made(MadeModel { seed: 9, ..tiny() }), quantization: None };
+    let other = ModelSpec {
+        source: ModelSource::Made(MadeModel { seed: 9, ..tiny() }),
+        quantization: None,
+    };
     let failed = store.cached(&other, |folder| {
+        fs::create_dir(folder).unwrap();
         fs::write(folder.join("model.safetensors"), "half").unwrap();
         Err(verbatim_harness::Error::Model("interrupted".into()))
     });

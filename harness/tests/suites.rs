@@ -18,7 +18,12 @@ fn every_case_has_a_row_and_a_column_and_a_makeable_model() {
     let matrix = load_matrix(&Path::new(env!("CARGO_MANIFEST_DIR")).join("cases")).unwrap();
     for case in cases() {
         assert!(matrix.columns.iter().any(|c| c.id == case.column), "{}: {}", case.id, case.column);
-        assert!(matrix.families.iter().any(|f| f.id == case.family), "{}: {}", case.id, case.family);
+        assert!(
+            matrix.families.iter().any(|f| f.id == case.family),
+            "{}: {}",
+            case.id,
+            case.family
+        );
         if let ModelSource::Made(made) = &case.model.source {
             plan(made).unwrap_or_else(|e| panic!("{}: {e}", case.id));
         }
@@ -48,7 +53,9 @@ fn minicpm5_covers_what_its_acceptance_names() {
             assert!(found, "{column} with a prompt of {length}");
         }
         for chunk in [1, 7, 64, 2048] {
-            let found = cases.iter().any(|c| c.column == column && c.required && c.prefill_step_size == chunk);
+            let found = cases
+                .iter()
+                .any(|c| c.column == column && c.required && c.prefill_step_size == chunk);
             assert!(found, "{column} in chunks of {chunk}");
         }
     }

@@ -51,10 +51,12 @@ pub struct Matrix {
     pub columns: Vec<MatrixColumn>,
     /// Families, top to bottom.
     pub families: Vec<MatrixFamily>,
+    /// Kinds of machine-independent traces that must be there: folders of `golden/any`.
+    pub portable: Vec<String>,
 }
 
 /// A column of the matrix.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MatrixColumn {
     /// What cases call it.
@@ -91,7 +93,10 @@ impl Suite {
             for (axis, choice) in &product.over {
                 partial = self.multiply(&product.id, partial, axis, choice)?;
                 if cases.len() + partial.len() > MAX_CASES {
-                    return Err(Error::case(&product.id, format!("the suite has more than {MAX_CASES} cases")));
+                    return Err(Error::case(
+                        &product.id,
+                        format!("the suite has more than {MAX_CASES} cases"),
+                    ));
                 }
             }
             for (id, value) in partial {
@@ -108,8 +113,10 @@ impl Suite {
         axis: &str,
         choice: &Value,
     ) -> Result<Vec<(String, Value)>> {
-        let choices =
-            self.axes.get(axis).ok_or_else(|| Error::case(product, format!("no axis is called {axis}")))?;
+        let choices = self
+            .axes
+            .get(axis)
+            .ok_or_else(|| Error::case(product, format!("no axis is called {axis}")))?;
         let placeholder = format!("{{{axis}}}");
         if !product.contains(&placeholder) {
             return Err(Error::case(product, format!("the id needs {placeholder}")));
@@ -119,13 +126,19 @@ impl Suite {
             Value::String(all) if all == "*" => labels.extend(choices.iter()),
             Value::Array(wanted) => {
                 for label in wanted {
-                    let found = label.as_str().and_then(|l| choices.iter().find(|(name, _)| *name == l));
-                    labels.push(
-                        found.ok_or_else(|| Error::case(product, format!("axis {axis} has no {label}")))?,
-                    );
+                    let found =
+                        label.as_str().and_then(|l| choices.iter().find(|(name, _)| *name == l));
+                    labels.push(found.ok_or_else(|| {
+                        Error::case(product, format!("axis {axis} has no {label}"))
+                    })?);
                 }
             }
-            _ => return Err(Error::case(product, format!("over.{axis} must be \"*\" or a list of labels"))),
+            _ => {
+                return Err(Error::case(
+                    product,
+                    format!("over.{axis} must be \"*\" or a list of labels"),
+                ));
+            }
         }
         let mut out = Vec::with_capacity(partial.len() * labels.len());
         for (id, value) in partial {
@@ -193,7 +206,10 @@ pub fn load_matrix(folder: &Path) -> Result<Matrix> {
     for family in &matrix.families {
         for column in &family.required {
             if !matrix.columns.iter().any(|c| c.id == *column) {
-                return Err(Error::file(&path, format!("{} requires unknown column {column}", family.id)));
+                return Err(Error::file(
+                    &path,
+                    format!("{} requires unknown column {column}", family.id),
+                ));
             }
         }
     }

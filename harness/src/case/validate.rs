@@ -18,7 +18,9 @@ impl Case {
         if !is_readable_path(&self.id) {
             return Some("its id must be words of a-z, 0-9, '.', '_' and '-' joined by '/'".into());
         }
-        for (field, value) in [("family", &self.family), ("column", &self.column), ("path", &self.path)] {
+        for (field, value) in
+            [("family", &self.family), ("column", &self.column), ("path", &self.path)]
+        {
             if value.is_empty() {
                 return Some(format!("{field} is empty"));
             }
@@ -49,7 +51,9 @@ impl Case {
         match &self.model.source {
             ModelSource::Made(made) => {
                 if made.geometry.contains_key("torch_dtype") {
-                    return Some("torch_dtype follows from dtype; take it out of the geometry".into());
+                    return Some(
+                        "torch_dtype follows from dtype; take it out of the geometry".into(),
+                    );
                 }
                 if !made.geometry.get("model_type").is_some_and(serde_json::Value::is_string) {
                     return Some("geometry has no model_type".into());
@@ -58,7 +62,8 @@ impl Case {
             }
             ModelSource::Directory(directory) => {
                 let path = std::path::Path::new(&directory.path);
-                let inside = path.components().all(|c| matches!(c, std::path::Component::Normal(_)));
+                let inside =
+                    path.components().all(|c| matches!(c, std::path::Component::Normal(_)));
                 (!inside || directory.path.is_empty())
                     .then(|| "the model's path must lie inside the checkout".into())
             }
@@ -68,12 +73,10 @@ impl Case {
     fn quantization_problem(&self) -> Option<String> {
         match self.model.quantization.as_ref()? {
             Quantization::Uniform(affine) => affine_problem(affine),
-            Quantization::Recipe { name, .. } => {
-                (!RECIPES.contains(&name.as_str())).then(|| format!("recipe {name} is not one of {RECIPES:?}"))
-            }
-            Quantization::PerModule { default, overrides } => {
-                affine_problem(default).or_else(|| overrides.values().flatten().find_map(affine_problem))
-            }
+            Quantization::Recipe { name, .. } => (!RECIPES.contains(&name.as_str()))
+                .then(|| format!("recipe {name} is not one of {RECIPES:?}")),
+            Quantization::PerModule { default, overrides } => affine_problem(default)
+                .or_else(|| overrides.values().flatten().find_map(affine_problem)),
         }
     }
 }
@@ -94,6 +97,8 @@ fn is_readable_path(id: &str) -> bool {
         && id.split('/').all(|part| {
             !part.is_empty()
                 && !part.starts_with('.')
-                && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
         })
 }

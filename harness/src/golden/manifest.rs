@@ -58,7 +58,10 @@ impl Manifest {
                     let name = slashed(golden, &path);
                     if name != MANIFEST_FILE {
                         let bytes = fs::read(&path).map_err(|e| Error::file(&path, e))?;
-                        files.insert(name, FileRecord { sha256: sha256(&bytes), bytes: bytes.len() as u64 });
+                        files.insert(
+                            name,
+                            FileRecord { sha256: sha256(&bytes), bytes: bytes.len() as u64 },
+                        );
                     }
                 }
             }
@@ -87,7 +90,11 @@ impl Manifest {
             }
         }
         lines.extend(
-            found.files.keys().filter(|n| !self.files.contains_key(*n)).map(|n| format!("{n} is not listed")),
+            found
+                .files
+                .keys()
+                .filter(|n| !self.files.contains_key(*n))
+                .map(|n| format!("{n} is not listed")),
         );
         lines
     }

@@ -16,13 +16,18 @@ pub(super) fn tensors(geometry: &Geometry<'_>) -> Result<Vec<TensorPlan>> {
     let head = LOGIT_DEVIATION / (hidden as f32).sqrt();
     let embedding = if tied { Init::deviation(head) } else { Init::deviation(1.0) };
 
-    let mut tensors = vec![TensorPlan::new("model.embed_tokens.weight", &[vocab, hidden], embedding)];
+    let mut tensors =
+        vec![TensorPlan::new("model.embed_tokens.weight", &[vocab, hidden], embedding)];
     for layer in 0..geometry.count("num_hidden_layers")? {
         let prefix = format!("model.layers.{layer}");
         attention(geometry, &prefix, hidden, &mut tensors)?;
         mlp(geometry, &prefix, hidden, &mut tensors)?;
         for norm in ["input_layernorm", "post_attention_layernorm"] {
-            tensors.push(TensorPlan::new(format!("{prefix}.{norm}.weight"), &[hidden], Init::norm()));
+            tensors.push(TensorPlan::new(
+                format!("{prefix}.{norm}.weight"),
+                &[hidden],
+                Init::norm(),
+            ));
         }
     }
     tensors.push(TensorPlan::new("model.norm.weight", &[hidden], Init::norm()));
@@ -54,7 +59,12 @@ fn attention(
     Ok(())
 }
 
-fn mlp(geometry: &Geometry<'_>, prefix: &str, hidden: usize, tensors: &mut Vec<TensorPlan>) -> Result<()> {
+fn mlp(
+    geometry: &Geometry<'_>,
+    prefix: &str,
+    hidden: usize,
+    tensors: &mut Vec<TensorPlan>,
+) -> Result<()> {
     let inner = geometry.count("intermediate_size")?;
     let bias = geometry.flag("mlp_bias", false)?;
     for (name, rows, columns) in
@@ -65,8 +75,19 @@ fn mlp(geometry: &Geometry<'_>, prefix: &str, hidden: usize, tensors: &mut Vec<T
     Ok(())
 }
 
-fn linear(tensors: &mut Vec<TensorPlan>, path: &str, rows: usize, columns: usize, gain: f32, bias: bool) {
-    tensors.push(TensorPlan::new(format!("{path}.weight"), &[rows, columns], Init::matrix(columns, gain)));
+fn linear(
+    tensors: &mut Vec<TensorPlan>,
+    path: &str,
+    rows: usize,
+    columns: usize,
+    gain: f32,
+    bias: bool,
+) {
+    tensors.push(TensorPlan::new(
+        format!("{path}.weight"),
+        &[rows, columns],
+        Init::matrix(columns, gain),
+    ));
     if bias {
         tensors.push(TensorPlan::new(format!("{path}.bias"), &[rows], Init::deviation(0.3)));
     }

@@ -3,7 +3,10 @@
 use serde_json::Value;
 
 use super::llama;
-use crate::{Error, Result, case::{Dtype, MadeModel}};
+use crate::{
+    Error, Result,
+    case::{Dtype, MadeModel},
+};
 
 /// Values of one tensor at most.
 pub const MAX_ELEMENTS: usize = 1 << 28;
@@ -107,7 +110,9 @@ impl<'a> Geometry<'a> {
         let Some(value) = self.get(key) else { return Ok(None) };
         match value.as_u64() {
             Some(n) if (1..1 << 24).contains(&n) => Ok(Some(n as usize)),
-            _ => Err(Error::Model(format!("geometry.{key} must be a positive integer, not {value}"))),
+            _ => {
+                Err(Error::Model(format!("geometry.{key} must be a positive integer, not {value}")))
+            }
         }
     }
 
@@ -115,9 +120,9 @@ impl<'a> Geometry<'a> {
     pub fn flag(self, key: &str, default: bool) -> Result<bool> {
         match self.get(key) {
             None => Ok(default),
-            Some(value) => {
-                value.as_bool().ok_or_else(|| Error::Model(format!("geometry.{key} must be true or false")))
-            }
+            Some(value) => value
+                .as_bool()
+                .ok_or_else(|| Error::Model(format!("geometry.{key} must be true or false"))),
         }
     }
 }

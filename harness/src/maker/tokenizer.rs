@@ -26,7 +26,12 @@ fn byte_characters() -> Vec<char> {
 fn vocabulary(size: usize) -> Vec<String> {
     let bytes = byte_characters();
     // Space, newline and ASCII come first so that small vocabularies still hold readable text.
-    let order = [0x20, 0x0A].into_iter().chain(0x21..0x7F).chain(0x00..0x0A).chain(0x0B..0x20).chain(0x7F..256);
+    let order = [0x20, 0x0A]
+        .into_iter()
+        .chain(0x21..0x7F)
+        .chain(0x00..0x0A)
+        .chain(0x0B..0x20)
+        .chain(0x7F..256);
     SPECIAL
         .iter()
         .map(|s| (*s).to_owned())

@@ -59,7 +59,12 @@ fn shard(model: &MadeModel, tensors: &[TensorPlan], path: &Path) -> Result<()> {
         for tensor in tensors {
             let dtype = tensor.dtype.unwrap_or(model.dtype);
             let stream = Stream::new(model.seed, &tensor.name);
-            out.write_all(&stream.tensor(tensor.elements(), tensor.init.offset, tensor.init.scale, dtype))?;
+            out.write_all(&stream.tensor(
+                tensor.elements(),
+                tensor.init.offset,
+                tensor.init.scale,
+                dtype,
+            ))?;
         }
         Ok(())
     })

@@ -1,0 +1,240 @@
+//! One case on a loaded engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use verbatim_engine::{Capture, Engine, Event, GenerateRequest, NamedTensor, Sampling, TokenEvent};
+
+use crate::{
+    case::{self, Case},
+    compare,
+    golden::{Golden, parse_layer_name},
+    report::{Compared, Mismatch, What},
+};
+
+/// What replaying a case found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Replayed {
+    /// The first difference in the order in which the model computes; `None` when every bit is equal.
+    pub first: Option<Mismatch>,
+    /// How much was compared.
+    pub compared: Compared,
+}
+
+/// Runs `case` and compares everything that its golden holds. Stops at the first wrong token: what
+/// follows it has another input.
+///
+/// # Errors
+/// A message when the golden does not belong to the case or the engine fails.
+pub fn replay(engine: &Engine, case: &Case, golden: &Golden) -> Result<Replayed, String> {
+    check(engine, case, golden)?;
+    let mut request = GenerateRequest::new(golden.prompt.clone(), case.steps);
+    request.sampling = engine_sampling(&case.sampling);
+    request.ignore_eos = true;
+    request.prefill_step_size = Some(case.prefill_step_size);
+    request.capture = Capture { logits: case.capture.logits(), layers: case.capture.layers() };
+
+    let mut comparison = Comparison::new(case, golden);
+    let mut generation = engine.submit(request).map_err(|e| e.to_string())?;
+    while let Some(event) = generation.next_blocking() {
+        match event {
+            Event::Prefill { .. } => {}
+            Event::Tensor(tensor) => comparison.layer(&tensor)?,
+            Event::Token(token) => {
+                if !comparison.token(&token)? {
+                    return Ok(comparison.finish());
+                }
+            }
+            Event::Finished(_) => {
+                comparison.check_complete()?;
+                return Ok(comparison.finish());
+            }
+            Event::Failed(e) => return Err(e.to_string()),
+        }
+    }
+    Err("the engine ended the generation without saying how".into())
+}
+
+fn check(engine: &Engine, case: &Case, golden: &Golden) -> Result<(), String> {
+    if golden.provenance.case_digest != case.digest() {
+        return Err(
+            "the golden was made for another version of this case; run `just golden`".into()
+        );
+    }
+    if golden.prompt != case.prompt_ids(engine.model().vocab_size) {
+        return Err("the golden has another prompt".into());
+    }
+    if golden.tokens.len() != case.steps {
+        return Err(format!(
+            "the golden has {} tokens for {} steps",
+            golden.tokens.len(),
+            case.steps
+        ));
+    }
+    if golden.logits.is_some() != case.capture.logits()
+        || golden.layers.is_empty() == case.capture.layers()
+    {
+        return Err("the golden does not hold what the case captures".into());
+    }
+    Ok(())
+}
+
+/// The engine's form of a case's sampling.
+fn engine_sampling(sampling: &case::Sampling) -> Sampling {
+    Sampling {
+        temperature: sampling.temperature,
+        top_p: sampling.top_p,
+        top_k: sampling.top_k,
+        min_p: sampling.min_p,
+        min_tokens_to_keep: sampling.min_tokens_to_keep,
+        xtc_probability: sampling.xtc_probability,
+        xtc_threshold: sampling.xtc_threshold,
+        xtc_special_tokens: sampling.xtc_special_tokens.clone(),
+        logit_bias: sampling.logit_bias.clone(),
+        repetition_penalty: sampling.repetition_penalty,
+        repetition_context_size: sampling.repetition_context_size,
+        presence_penalty: sampling.presence_penalty,
+        presence_context_size: sampling.presence_context_size,
+        frequency_penalty: sampling.frequency_penalty,
+        frequency_context_size: sampling.frequency_context_size,
+        seed: sampling.seed,
+    }
+}
+
+/// Place in the order of computation: call, then position within it.
+type Place = (usize, usize);
+
+/// Logits come after every layer of their call, the token after them.
+const AT_LOGITS: usize = usize::MAX - 1;
+const AT_TOKEN: usize = usize::MAX;
+
+struct Comparison<'a> {
+    golden: &'a Golden,
+    /// Call that yields the first token.
+    first_step: usize,
+    steps: usize,
+    compared: Compared,
+    earliest: Option<(Place, Mismatch)>,
+    layers_in_call: BTreeMap<usize, usize>,
+    seen: BTreeSet<String>,
+}
+
+impl<'a> Comparison<'a> {
+    fn new(case: &Case, golden: &'a Golden) -> Self {
+        Self {
+            golden,
+            first_step: (golden.prompt.len() - 1).div_ceil(case.prefill_step_size),
+            steps: case.steps,
+            compared: Compared::default(),
+            earliest: None,
+            layers_in_call: BTreeMap::new(),
+            seen: BTreeSet::new(),
+        }
+    }
+
+    fn note(
+        &mut self,
+        place: Place,
+        what: What,
+        difference: Option<compare::Difference>,
+        detail: String,
+    ) {
+        if self.earliest.as_ref().is_none_or(|(earliest, _)| place < *earliest) {
+            let call = place.0;
+            let step = call.checked_sub(self.first_step);
+            self.earliest = Some((place, Mismatch { step, call, what, difference, detail }));
+        }
+    }
+
+    /// Compares one layer's output. The engine dispatches one step more than it yields; the oracle
+    /// keeps nothing of that one.
+    fn layer(&mut self, tensor: &NamedTensor) -> Result<(), String> {
+        let (call, layer) = parse_layer_name(&tensor.name)
+            .ok_or_else(|| format!("the engine sent {}", tensor.name))?;
+        if call >= self.first_step + self.steps {
+            return Ok(());
+        }
+        let index = self.layers_in_call.entry(call).or_default();
+        let place = (call, *index);
+        *index += 1;
+        let expected =
+            self.golden.layers.get(&tensor.name).ok_or_else(|| {
+                format!("the golden lacks {}, which the engine reports", tensor.name)
+            })?;
+        self.seen.insert(tensor.name.clone());
+        self.compared.layers += 1;
+        self.compared.values += values(tensor);
+        let what = What::Layer(layer.to_owned());
+        if expected.dtype != tensor.dtype || expected.shape != tensor.shape {
+            let detail = shapes(&tensor.dtype, &tensor.shape, &expected.dtype, &expected.shape);
+            self.note(place, what, None, detail);
+        } else if let Some(d) = compare::bits(&expected.dtype, &expected.data, &tensor.data)? {
+            let detail = describe(&d);
+            self.note(place, what, Some(d), detail);
+        }
+        Ok(())
+    }
+
+    /// Compares one step's logits and token; false when the token is wrong.
+    fn token(&mut self, token: &TokenEvent) -> Result<bool, String> {
+        let step = self.compared.steps;
+        let call = self.first_step + step;
+        let expected =
+            *self.golden.tokens.get(step).ok_or("the engine sent more tokens than it should")?;
+        self.compared.steps += 1;
+        if let Some(logits) = &self.golden.logits {
+            let found = token.logits.as_ref().ok_or("the engine sent a token without logits")?;
+            self.compared.logits += 1;
+            self.compared.values += values(found);
+            let row = logits.shape[1];
+            if logits.dtype != found.dtype || found.shape != [row] {
+                let detail = shapes(&found.dtype, &found.shape, &logits.dtype, &[row]);
+                self.note((call, AT_LOGITS), What::Logits, None, detail);
+            } else {
+                let size = logits.data.len() / logits.shape[0];
+                let wanted = &logits.data[step * size..(step + 1) * size];
+                if let Some(d) = compare::bits(&logits.dtype, wanted, &found.data)? {
+                    let detail = describe(&d);
+                    self.note((call, AT_LOGITS), What::Logits, Some(d), detail);
+                }
+            }
+        }
+        if token.id != expected {
+            let detail = format!("{} instead of {expected}", token.id);
+            self.note((call, AT_TOKEN), What::Token, None, detail);
+        }
+        Ok(token.id == expected)
+    }
+
+    fn check_complete(&self) -> Result<(), String> {
+        if self.compared.steps != self.steps {
+            return Err(format!(
+                "the engine ended after {} of {} steps",
+                self.compared.steps, self.steps
+            ));
+        }
+        match self.golden.layers.keys().find(|name| !self.seen.contains(*name)) {
+            Some(name) => Err(format!("the engine did not report {name}")),
+            None => Ok(()),
+        }
+    }
+
+    fn finish(self) -> Replayed {
+        Replayed { first: self.earliest.map(|(_, mismatch)| mismatch), compared: self.compared }
+    }
+}
+
+fn values(tensor: &NamedTensor) -> u64 {
+    tensor.shape.iter().product::<usize>() as u64
+}
+
+fn shapes(dtype: &str, shape: &[usize], expected_dtype: &str, expected: &[usize]) -> String {
+    format!("{dtype} {shape:?} instead of {expected_dtype} {expected:?}")
+}
+
+fn describe(d: &compare::Difference) -> String {
+    let far = d.max_ulp.map_or_else(|| "NaNs among them".into(), |ulp| format!("up to {ulp} ulp"));
+    format!(
+        "{} of {} values differ, {far}; first at {}: {} instead of {}",
+        d.differing, d.of, d.index, d.found, d.expected
+    )
+}

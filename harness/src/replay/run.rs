@@ -1,0 +1,280 @@
+//! A whole run: cases grouped by model, each model loaded once.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use verbatim_engine::{Engine, EngineOptions};
+
+use super::{Models, loaded_libmlx_sha256, portable, replay};
+use crate::{
+    Result,
+    case::{Backend, Case, Prompt, load_matrix, load_suites},
+    golden::{Golden, MANIFEST_FILE, Manifest, machine_key, relative_path},
+    maker::ModelStore,
+    report::{
+        CaseFacts, CaseReport, Compared, FORMAT, FamilyLabel, GoldenFacts, Outcome, Report,
+        Setting, cells::cells,
+    },
+    sha256,
+};
+
+/// What to run and where things lie.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// The checkout.
+    pub root: PathBuf,
+    /// Folder with `suites/` and `matrix.json`.
+    pub cases: PathBuf,
+    /// Folder of goldens.
+    pub golden: PathBuf,
+    /// Only cases whose id contains this.
+    pub filter: Option<String>,
+    /// Only cases of this family.
+    pub family: Option<String>,
+}
+
+impl RunOptions {
+    /// Everything, in the checkout at `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        let root = root.into();
+        Self {
+            cases: root.join("harness/cases"),
+            golden: root.join("golden"),
+            root,
+            filter: None,
+            family: None,
+        }
+    }
+
+    fn chooses(&self, case: &Case) -> bool {
+        self.filter.as_ref().is_none_or(|part| case.id.contains(part))
+            && self.family.as_ref().is_none_or(|family| case.family == *family)
+    }
+
+    fn selection(&self) -> Option<String> {
+        let parts: Vec<String> = [("--filter", &self.filter), ("--family", &self.family)]
+            .iter()
+            .filter_map(|(flag, value)| Some(format!("{flag} {}", value.as_ref()?)))
+            .collect();
+        (!parts.is_empty()).then(|| parts.join(" "))
+    }
+}
+
+/// Runs the chosen cases; `progress` hears of each when it is done.
+///
+/// # Errors
+/// Unreadable suites. What goes wrong with one case is part of its report.
+pub fn run(
+    options: &RunOptions,
+    mut progress: impl FnMut(usize, usize, &CaseReport),
+) -> Result<Report> {
+    let started = Instant::now();
+    let now = jiff::Timestamp::now();
+    let matrix = load_matrix(&options.cases)?;
+    let cases: Vec<Case> =
+        load_suites(&options.cases)?.into_iter().filter(|case| options.chooses(case)).collect();
+    let mut runner = Runner::new(options);
+    let mut reports: Vec<Option<CaseReport>> = vec![None; cases.len()];
+    let mut done = 0;
+    for group in by_model(&cases) {
+        for (index, report) in runner.group(&cases, &group) {
+            done += 1;
+            progress(done, cases.len(), &report);
+            reports[index] = Some(report);
+        }
+    }
+    let mut cases: Vec<CaseReport> = reports.into_iter().flatten().collect();
+    hint_at_layers(&mut cases);
+    let selection = options.selection();
+    let portable = if selection.is_none() {
+        portable::replay(&options.golden, &options.root, &matrix.portable)
+    } else {
+        Vec::new()
+    };
+    Ok(Report {
+        format: FORMAT,
+        started: now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        seconds: started.elapsed().as_secs_f64(),
+        setting: Setting {
+            machine: runner.machine,
+            engine_version: env!("CARGO_PKG_VERSION").into(),
+            libmlx_sha256: loaded_libmlx_sha256(),
+            selection: selection.clone(),
+        },
+        cells: cells(&matrix, &cases, selection.is_some()),
+        columns: matrix.columns,
+        families: matrix
+            .families
+            .into_iter()
+            .map(|f| FamilyLabel { id: f.id, label: f.label })
+            .collect(),
+        cases,
+        portable,
+    })
+}
+
+/// Indices of cases that share a model, in order of first appearance.
+fn by_model(cases: &[Case]) -> Vec<Vec<usize>> {
+    let mut groups: Vec<(String, Vec<usize>)> = Vec::new();
+    for (index, case) in cases.iter().enumerate() {
+        let digest = case.model.digest();
+        match groups.iter_mut().find(|(known, _)| *known == digest) {
+            Some((_, group)) => group.push(index),
+            None => groups.push((digest, vec![index])),
+        }
+    }
+    groups.into_iter().map(|(_, group)| group).collect()
+}
+
+struct Runner<'a> {
+    options: &'a RunOptions,
+    machine: String,
+    models: Models,
+    manifest: Result<Manifest, String>,
+}
+
+/// A loaded model, or why there is none.
+type Loaded = Result<(Engine, String), String>;
+
+impl<'a> Runner<'a> {
+    fn new(options: &'a RunOptions) -> Self {
+        Self {
+            options,
+            machine: machine_key(Backend::Cpu),
+            models: Models::new(ModelStore::new(&options.root)),
+            manifest: Manifest::read(&options.golden).map_err(|e| e.to_string()),
+        }
+    }
+
+    /// Runs cases that share a model. The model is loaded when the first of them needs it.
+    fn group(&mut self, cases: &[Case], group: &[usize]) -> Vec<(usize, CaseReport)> {
+        let mut engine: Option<Loaded> = None;
+        group
+            .iter()
+            .map(|&index| {
+                let case = &cases[index];
+                let started = Instant::now();
+                let mut report = blank(case);
+                report.outcome = self.case(case, &mut engine, &mut report);
+                report.seconds = started.elapsed().as_secs_f64();
+                (index, report)
+            })
+            .collect()
+    }
+
+    fn case(
+        &mut self,
+        case: &Case,
+        engine: &mut Option<Loaded>,
+        report: &mut CaseReport,
+    ) -> Outcome {
+        if let Some(reason) = &case.skip {
+            return Outcome::Skipped { reason: reason.clone() };
+        }
+        let relative = relative_path(&self.machine, case);
+        let path = self.options.golden.join(&relative);
+        if !path.is_file() {
+            return Outcome::Missing { path: relative };
+        }
+        let compared = Golden::read(&path).map_err(|e| e.to_string()).and_then(|golden| {
+            report.golden =
+                Some(GoldenFacts { path: relative.clone(), provenance: golden.provenance.clone() });
+            let (engine, weights) =
+                engine.get_or_insert_with(|| self.load(case)).as_ref().map_err(Clone::clone)?;
+            if *weights != golden.provenance.model_sha256 {
+                return Err("the model's weights are not those that the oracle used".into());
+            }
+            replay(engine, case, &golden)
+        });
+        match compared {
+            Err(message) => Outcome::Error { message },
+            Ok(replayed) => {
+                report.compared = replayed.compared;
+                match (replayed.first, self.check_listed(&relative, &path)) {
+                    (Some(first), listed) => {
+                        report.notes.extend(listed.err());
+                        Outcome::Differs { first }
+                    }
+                    (None, Err(message)) => Outcome::Error { message },
+                    (None, Ok(())) => Outcome::Equal,
+                }
+            }
+        }
+    }
+
+    fn load(&mut self, case: &Case) -> Loaded {
+        let (folder, weights) = self.models.get(&case.model).map_err(|e| e.to_string())?;
+        let engine = Engine::load(EngineOptions::new(folder)).map_err(|e| e.to_string())?;
+        Ok((engine, weights))
+    }
+
+    /// A golden must be the one that the manifest lists.
+    fn check_listed(&self, relative: &str, path: &Path) -> Result<(), String> {
+        let manifest = self.manifest.as_ref().map_err(Clone::clone)?;
+        let record = manifest
+            .files
+            .get(relative)
+            .ok_or_else(|| format!("the golden is not listed in {MANIFEST_FILE}"))?;
+        let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
+        if sha256(&bytes) == record.sha256 {
+            Ok(())
+        } else {
+            Err(format!("the golden is not the file that {MANIFEST_FILE} lists"))
+        }
+    }
+}
+
+fn blank(case: &Case) -> CaseReport {
+    let prompt_tokens = match &case.prompt {
+        Prompt::Ids(ids) => ids.len(),
+        Prompt::Random { len, .. } => *len,
+    };
+    CaseReport {
+        id: case.id.clone(),
+        suite: case.suite.clone(),
+        family: case.family.clone(),
+        column: case.column.clone(),
+        path: case.path.clone(),
+        required: case.required,
+        facts: CaseFacts {
+            prompt_tokens,
+            steps: case.steps,
+            prefill_step_size: case.prefill_step_size,
+            sampling: (case.sampling != crate::case::Sampling::default())
+                .then(|| case.sampling.clone()),
+            capture: case.capture,
+            model_digest: case.model.digest(),
+        },
+        outcome: Outcome::Error { message: "not run".into() },
+        compared: Compared::default(),
+        seconds: 0.0,
+        golden: None,
+        notes: Vec::new(),
+    }
+}
+
+/// Tells cases whose logits differ what the family's layer trace found.
+fn hint_at_layers(cases: &mut [CaseReport]) {
+    let hints: Vec<(String, String, String)> = cases
+        .iter()
+        .filter(|c| c.facts.capture.layers())
+        .filter_map(|c| match &c.outcome {
+            Outcome::Differs { first } => Some((format!("{} differs first at {first}", c.id), c)),
+            Outcome::Equal => Some((format!("every layer of {} is equal", c.id), c)),
+            _ => None,
+        })
+        .map(|(hint, c)| (c.family.clone(), c.column.clone(), hint))
+        .collect();
+    for case in cases.iter_mut() {
+        if !matches!(case.outcome, Outcome::Differs { .. }) || case.facts.capture.layers() {
+            continue;
+        }
+        let in_family = || hints.iter().filter(|(family, ..)| *family == case.family);
+        let same_column = in_family().find(|(_, column, _)| *column == case.column);
+        if let Some((.., hint)) = same_column.or_else(|| in_family().next()) {
+            case.notes.push(format!("layers: {hint}"));
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! What a run found, as stable data, and its faces: JSON, JUnit, HTML, text.
+
+pub(crate) mod cells;
+mod html;
+mod junit;
+mod text;
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+pub use cells::{Cell, CellStatus};
+
+use crate::{
+    Error, Result,
+    case::{Capture, MatrixColumn, Sampling},
+    compare::Difference,
+    files::write_whole,
+    golden::Provenance,
+};
+
+/// Version of the report's JSON.
+pub const FORMAT: u32 = 1;
+
+/// A whole run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// When it began, RFC 3339.
+    pub started: String,
+    /// How long it took.
+    pub seconds: f64,
+    /// What was run where.
+    pub setting: Setting,
+    /// Columns of the matrix, in order.
+    pub columns: Vec<MatrixColumn>,
+    /// Families of the matrix, in order.
+    pub families: Vec<FamilyLabel>,
+    /// The matrix, family by family.
+    pub cells: Vec<Cell>,
+    /// Every case that was chosen.
+    pub cases: Vec<CaseReport>,
+    /// Traces that no machine influences.
+    pub portable: Vec<PortableReport>,
+}
+
+/// A row's name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FamilyLabel {
+    /// What cases call it.
+    pub id: String,
+    /// What readers see.
+    pub label: String,
+}
+
+/// What was run where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// Folder of the goldens used: `linux-x86_64-cpu`.
+    pub machine: String,
+    /// Version of the engine.
+    pub engine_version: String,
+    /// SHA-256 of the MLX library in this process, when it could be found.
+    pub libmlx_sha256: Option<String>,
+    /// Which part was chosen; absent when all of it was.
+    pub selection: Option<String>,
+}
+
+/// One case.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CaseReport {
+    /// Its id.
+    pub id: String,
+    /// Its suite.
+    pub suite: String,
+    /// Its row.
+    pub family: String,
+    /// Its column.
+    pub column: String,
+    /// Its row within the family.
+    pub path: String,
+    /// Whether its cell must be green.
+    pub required: bool,
+    /// What it runs.
+    pub facts: CaseFacts,
+    /// How it went.
+    pub outcome: Outcome,
+    /// How much was compared.
+    pub compared: Compared,
+    /// Time in the engine.
+    pub seconds: f64,
+    /// The golden, when there is one.
+    pub golden: Option<GoldenFacts>,
+    /// Things a reader should know.
+    pub notes: Vec<String>,
+}
+
+/// What a case runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CaseFacts {
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Tokens to generate.
+    pub steps: usize,
+    /// Prompt tokens per prefill call.
+    pub prefill_step_size: usize,
+    /// The sampler; absent when greedy without processors.
+    pub sampling: Option<Sampling>,
+    /// What is compared beside tokens.
+    pub capture: Capture,
+    /// Digest of the model's specification.
+    pub model_digest: String,
+}
+
+/// The golden of a case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoldenFacts {
+    /// Path below the golden folder.
+    pub path: String,
+    /// Where it comes from.
+    pub provenance: Provenance,
+}
+
+/// How a case went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum Outcome {
+    /// Every bit is equal.
+    Equal,
+    /// A bit differs.
+    Differs {
+        /// The first.
+        first: Mismatch,
+    },
+    /// There is no golden.
+    Missing {
+        /// Where it should be.
+        path: String,
+    },
+    /// The case says that it cannot run.
+    Skipped {
+        /// Why.
+        reason: String,
+    },
+    /// It could not be compared.
+    Error {
+        /// Why.
+        message: String,
+    },
+}
+
+/// The first thing that differs, in the order in which the model computes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Mismatch {
+    /// Token that was being chosen, from 0; absent during prefill.
+    pub step: Option<usize>,
+    /// Model call, from 0.
+    pub call: usize,
+    /// What differs.
+    pub what: What,
+    /// How much, for tensors.
+    pub difference: Option<Difference>,
+    /// A sentence.
+    pub detail: String,
+}
+
+/// What can differ.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// A layer's output.
+    Layer(String),
+    /// The logits of a step.
+    Logits,
+    /// The chosen token.
+    Token,
+}
+
+impl std::fmt::Display for What {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Layer(name) => f.write_str(name),
+            Self::Logits => f.write_str("logits"),
+            Self::Token => f.write_str("token"),
+        }
+    }
+}
+
+impl std::fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.step {
+            Some(step) => write!(f, "step {step}, {}: {}", self.what, self.detail),
+            None => write!(f, "prefill call {}, {}: {}", self.call, self.what, self.detail),
+        }
+    }
+}
+
+/// How much was compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Compared {
+    /// Tokens.
+    pub steps: usize,
+    /// Rows of logits.
+    pub logits: usize,
+    /// Layer outputs.
+    pub layers: usize,
+    /// Values in all of them.
+    pub values: u64,
+}
+
+/// A table of traces that no machine influences.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortableReport {
+    /// Token ids, templates, ….
+    pub kind: String,
+    /// Path below the golden folder; the kind's folder when there is none.
+    pub path: String,
+    /// Rows compared.
+    pub rows: usize,
+    /// How it went.
+    pub outcome: PortableOutcome,
+}
+
+/// How a table went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum PortableOutcome {
+    /// Every row is equal.
+    Equal,
+    /// Rows differ.
+    Differs {
+        /// How many.
+        rows: usize,
+        /// The first, in words.
+        first: String,
+    },
+    /// There is no table.
+    Missing,
+    /// It was not replayed.
+    Skipped {
+        /// Why.
+        reason: String,
+    },
+    /// It could not be compared.
+    Error {
+        /// Why.
+        message: String,
+    },
+}
+
+/// Numbers over a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Cases that are equal.
+    pub equal: usize,
+    /// Cases that differ or could not be compared.
+    pub failed: usize,
+    /// Cases without a golden.
+    pub missing: usize,
+    /// Cases that were skipped.
+    pub skipped: usize,
+    /// Tokens compared.
+    pub steps: usize,
+    /// Values compared.
+    pub values: u64,
+}
+
+impl Report {
+    /// Whether every required cell is green and every portable table is equal.
+    pub fn is_green(&self) -> bool {
+        let cells = self.cells.iter().filter(|c| c.required).all(|c| c.status == CellStatus::Green);
+        let portable = self
+            .portable
+            .iter()
+            .all(|p| matches!(p.outcome, PortableOutcome::Equal | PortableOutcome::Skipped { .. }));
+        // A run that chose nothing has shown nothing.
+        let something = !self.cases.is_empty() || !self.portable.is_empty();
+        cells && portable && something
+    }
+
+    /// Sums over the cases.
+    pub fn totals(&self) -> Totals {
+        self.cases.iter().fold(Totals::default(), |mut totals, case| {
+            match case.outcome {
+                Outcome::Equal => totals.equal += 1,
+                Outcome::Differs { .. } | Outcome::Error { .. } => totals.failed += 1,
+                Outcome::Missing { .. } => totals.missing += 1,
+                Outcome::Skipped { .. } => totals.skipped += 1,
+            }
+            totals.steps += case.compared.steps;
+            totals.values += case.compared.values;
+            totals
+        })
+    }
+
+    /// Versions that the goldens name, by tool; more than one value means that they are mixed.
+    pub fn versions(&self) -> BTreeMap<String, Vec<String>> {
+        let mut versions: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut add = |tool: &str, version: &str| {
+            let known = versions.entry(tool.to_owned()).or_default();
+            if !known.iter().any(|v| v == version) {
+                known.push(version.to_owned());
+            }
+        };
+        for golden in self.cases.iter().filter_map(|c| c.golden.as_ref()) {
+            add("libmlx", &golden.provenance.libmlx_sha256);
+            add("platform", &golden.provenance.platform);
+            for (tool, version) in &golden.provenance.versions {
+                add(tool, version);
+            }
+        }
+        versions
+    }
+
+    /// Writes `parity.json`, `junit.xml` and `parity.html` into `folder`.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let json = folder.join("parity.json");
+        let text = serde_json::to_string_pretty(self).map_err(|e| Error::file(&json, e))? + "\n";
+        write_whole(&json, text.as_bytes())?;
+        let xml = folder.join("junit.xml");
+        write_whole(&xml, junit::render(self).map_err(|e| Error::file(&xml, e))?.as_bytes())?;
+        write_whole(&folder.join("parity.html"), html::render(self).as_bytes())
+    }
+
+    /// A few lines for a terminal.
+    pub fn summary(&self) -> String {
+        text::render(self)
+    }
+}

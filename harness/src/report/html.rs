@@ -1,0 +1,375 @@
+//! The page that a release manager reads: one file, no network, light and dark.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::{
+    CaseReport, Cell, CellStatus, FamilyLabel, Outcome, PortableOutcome, PortableReport, Report,
+};
+use crate::canonical_json;
+
+const STYLE: &str = include_str!("parity.css");
+const SCRIPT: &str = include_str!("parity.js");
+
+pub(super) fn render(report: &Report) -> String {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "Parity: " (verdict(report).1) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                main {
+                    (head(report))
+                    (troubles(report))
+                    (matrix(report))
+                    (portable(report))
+                    (groups(report))
+                    (provenance(report))
+                    footer { "Written by the parity harness. Nothing on this page is edited by hand." }
+                }
+                script type="module" { (PreEscaped(SCRIPT)) }
+            }
+        }
+    }
+    .into_string()
+}
+
+fn verdict(report: &Report) -> (&'static str, &'static str) {
+    match (report.is_green(), &report.setting.selection) {
+        (true, None) => ("green", "bit for bit equal"),
+        (true, Some(_)) => ("green", "equal, in part of the matrix"),
+        (false, _) => ("red", "not equal"),
+    }
+}
+
+fn head(report: &Report) -> Markup {
+    let totals = report.totals();
+    let (class, word) = verdict(report);
+    html! {
+        header.top {
+            div {
+                h1 { "mlx-verbatim against mlx-lm" }
+                p.soft { (report.setting.machine) " · " (report.started) }
+            }
+            span.verdict.(class) { (word) }
+        }
+        @if let Some(selection) = &report.setting.selection {
+            p.soft { "This run covers a part only: " code { (selection) } "." }
+        }
+        div.numbers {
+            (number(&grouped(totals.equal as u64), "cases equal"))
+            (number(&grouped(totals.failed as u64), "cases failed"))
+            (number(&grouped(totals.missing as u64), "without a golden"))
+            (number(&grouped(totals.skipped as u64), "skipped"))
+            (number(&grouped(totals.steps as u64), "tokens compared"))
+            (number(&grouped(totals.values), "values compared"))
+            (number(&format!("{:.1} s", report.seconds), "in all"))
+        }
+    }
+}
+
+fn number(value: &str, label: &str) -> Markup {
+    html! { div.number { b { (value) } span { (label) } } }
+}
+
+/// Everything that keeps the run from being green, and every skip with its reason.
+fn troubles(report: &Report) -> Markup {
+    let failed =
+        |c: &&CaseReport| matches!(c.outcome, Outcome::Differs { .. } | Outcome::Error { .. });
+    let missing =
+        report.cases.iter().filter(|c| matches!(c.outcome, Outcome::Missing { .. })).count();
+    let skipped: Vec<_> = report
+        .cases
+        .iter()
+        .filter_map(|c| match &c.outcome {
+            Outcome::Skipped { reason } => Some((c, reason)),
+            _ => None,
+        })
+        .collect();
+    let broken: Vec<_> = report.cases.iter().filter(failed).collect();
+    html! {
+        @if !broken.is_empty() { h2 { "What differs" } }
+        @for case in broken {
+            div.trouble {
+                a href={ "#case-" (case.id) } { code { (case.id) } }
+                div { (result(&case.outcome)) }
+                @for note in &case.notes { div.soft { (note) } }
+            }
+        }
+        @if missing > 0 {
+            div.trouble.amber {
+                (missing) " cases have no golden on " code { (report.setting.machine) }
+                ". They count as missing, never as equal."
+            }
+        }
+        @if !skipped.is_empty() {
+            h2 { "Skipped" }
+            @for (case, reason) in skipped {
+                div.trouble.amber { code { (case.id) } div { (reason) } }
+            }
+        }
+    }
+}
+
+fn matrix(report: &Report) -> Markup {
+    html! {
+        h2 { "Matrix" }
+        div.scroll {
+            table.matrix {
+                thead { tr { th {} @for column in &report.columns { th { (column.label) } } } }
+                tbody {
+                    @for family in &report.families {
+                        tr.family {
+                            th.row { (family.label) }
+                            @for cell in report.cells.iter().filter(|c| c.family == family.id) {
+                                td { (cell_markup(cell, true)) }
+                            }
+                        }
+                        @for path in paths(report, family) {
+                            tr.path {
+                                th.row { (path) }
+                                @for column in &report.columns {
+                                    td { (cell_markup(&path_cell(report, &family.id, &column.id, path), false)) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        div.key {
+            span { span.dot.green { "equal" } " every bit compared is equal" }
+            span { span.dot.red { "differs" } " a bit differs, or the case failed" }
+            span { span.dot.missing { "missing" } " no golden, so nothing is shown" }
+            span { span.dot.skipped { "skipped" } " cannot run, for a stated reason" }
+        }
+    }
+}
+
+fn paths<'a>(report: &'a Report, family: &FamilyLabel) -> Vec<&'a str> {
+    let mut paths = Vec::new();
+    for case in report.cases.iter().filter(|c| c.family == family.id) {
+        if !paths.contains(&case.path.as_str()) {
+            paths.push(case.path.as_str());
+        }
+    }
+    paths
+}
+
+fn path_cell(report: &Report, family: &str, column: &str, path: &str) -> Cell {
+    let cases =
+        report.cases.iter().filter(|c| c.family == family && c.column == column && c.path == path);
+    Cell::of(family, column, false, cases)
+}
+
+fn cell_markup(cell: &Cell, steps: bool) -> Markup {
+    let total = cell.equal + cell.failed + cell.missing + cell.skipped;
+    let word = match cell.status {
+        CellStatus::Green | CellStatus::Red => format!("{} / {total}", cell.equal),
+        CellStatus::Missing => "missing".into(),
+        CellStatus::Skipped => "skipped".into(),
+        CellStatus::Empty => "·".into(),
+    };
+    let class = status_class(cell.status);
+    html! {
+        @if cell.status == CellStatus::Empty {
+            span.cell.(class) title="nothing planned" { (word) }
+        } @else {
+            a.cell.(class) href={ "#cell-" (cell.family) "-" (cell.column) } {
+                b { (word) }
+                @if steps { small { (grouped(cell.steps as u64)) " tokens" } }
+            }
+        }
+    }
+}
+
+fn status_class(status: CellStatus) -> &'static str {
+    match status {
+        CellStatus::Green => "green",
+        CellStatus::Red => "red",
+        CellStatus::Missing => "missing",
+        CellStatus::Skipped => "skipped",
+        CellStatus::Empty => "empty",
+    }
+}
+
+fn portable(report: &Report) -> Markup {
+    html! {
+        @if !report.portable.is_empty() {
+            h2 { "Text and sampling, on any machine" }
+            div.scroll {
+                table {
+                    thead { tr { th { "Table" } th.number-cell { "Rows" } th { "Result" } } }
+                    tbody { @for table in &report.portable { (portable_row(table)) } }
+                }
+            }
+        }
+    }
+}
+
+fn portable_row(table: &PortableReport) -> Markup {
+    let (class, word, detail) = match &table.outcome {
+        PortableOutcome::Equal => ("green", "equal", String::new()),
+        PortableOutcome::Differs { rows, first } => {
+            ("red", "differs", format!("{rows} rows; {first}"))
+        }
+        PortableOutcome::Missing => ("missing", "missing", String::new()),
+        PortableOutcome::Skipped { reason } => ("skipped", "skipped", reason.clone()),
+        PortableOutcome::Error { message } => ("red", "failed", message.clone()),
+    };
+    html! {
+        tr {
+            td { code { (table.path) } }
+            td.number-cell { (grouped(table.rows as u64)) }
+            td { span.dot.(class) { (word) } " " (detail) }
+        }
+    }
+}
+
+fn groups(report: &Report) -> Markup {
+    html! {
+        h2 { "Cases" }
+        input.search type="search" placeholder="Find a case" aria-label="Find a case";
+        @for cell in &report.cells {
+            @if cell.status != CellStatus::Empty { (group(report, cell)) }
+        }
+    }
+}
+
+fn group(report: &Report, cell: &Cell) -> Markup {
+    let label = |id: &str| {
+        report.families.iter().find(|f| f.id == id).map_or(id.to_owned(), |f| f.label.clone())
+    };
+    let column =
+        report.columns.iter().find(|c| c.id == cell.column).map_or(&*cell.column, |c| &*c.label);
+    let cases = report.cases.iter().filter(|c| c.family == cell.family && c.column == cell.column);
+    html! {
+        details.group id={ "cell-" (cell.family) "-" (cell.column) } open[cell.status == CellStatus::Red] {
+            summary {
+                b { (label(&cell.family)) " · " (column) }
+                span.dot.(status_class(cell.status)) { (cell.equal) " equal" }
+                @if cell.failed > 0 { span.dot.red { (cell.failed) " failed" } }
+                @if cell.missing > 0 { span.dot.missing { (cell.missing) " missing" } }
+                @if cell.skipped > 0 { span.dot.skipped { (cell.skipped) " skipped" } }
+                span.soft { (grouped(cell.steps as u64)) " tokens" @if !cell.required { " · not required" } }
+            }
+            div.inside {
+                table {
+                    thead {
+                        tr {
+                            th { "Case" } th.number-cell { "Prompt" } th.number-cell { "Chunk" }
+                            th.number-cell { "Steps" } th.number-cell { "Time" } th { "Result" }
+                        }
+                    }
+                    tbody { @for case in cases { (case_row(case)) } }
+                }
+            }
+        }
+    }
+}
+
+fn case_row(case: &CaseReport) -> Markup {
+    html! {
+        tr data-id=(case.id) id={ "case-" (case.id) } {
+            td { details.case { summary { (case.id) } (case_facts(case)) } }
+            td.number-cell { (case.facts.prompt_tokens) }
+            td.number-cell { (case.facts.prefill_step_size) }
+            td.number-cell { (case.compared.steps) " / " (case.facts.steps) }
+            td.number-cell { (format!("{:.2} s", case.seconds)) }
+            td { (result(&case.outcome)) }
+        }
+    }
+}
+
+fn case_facts(case: &CaseReport) -> Markup {
+    html! {
+        dl.facts {
+            dt { "path" } dd { (case.path) }
+            dt { "suite" } dd { (case.suite) }
+            dt { "compared" }
+            dd {
+                (case.compared.logits) " rows of logits, " (case.compared.layers) " layer outputs, "
+                (grouped(case.compared.values)) " values"
+            }
+            @if let Some(sampling) = &case.facts.sampling {
+                dt { "sampling" } dd { code { (canonical_json(sampling)) } }
+            }
+            @if let Some(golden) = &case.golden {
+                dt { "golden" } dd { code { (golden.path) } }
+                dt { "weights" } dd { code { (golden.provenance.model_sha256) } }
+            }
+            @for note in &case.notes { dt { "note" } dd { (note) } }
+        }
+    }
+}
+
+fn result(outcome: &Outcome) -> Markup {
+    html! {
+        @match outcome {
+            Outcome::Equal => { span.dot.green { "equal" } }
+            Outcome::Differs { first } => {
+                span.dot.red {
+                    @match first.step {
+                        Some(step) => { "step " (step) }
+                        None => { "prefill call " (first.call) }
+                    }
+                    ", " (first.what)
+                }
+                " " (first.detail)
+            }
+            Outcome::Missing { path } => { span.dot.missing { "missing" } " no golden at " code { (path) } }
+            Outcome::Skipped { reason } => { span.dot.skipped { "skipped" } " " (reason) }
+            Outcome::Error { message } => { span.dot.red { "failed" } " " (message) }
+        }
+    }
+}
+
+fn provenance(report: &Report) -> Markup {
+    html! {
+        h2 { "Versions" }
+        div.scroll {
+            table {
+                thead { tr { th { "" } th { "Goldens" } th { "This run" } } }
+                tbody {
+                    tr { td { "engine" } td {} td { code { (report.setting.engine_version) } } }
+                    @for (tool, versions) in report.versions() {
+                        tr {
+                            td { (tool) }
+                            td { @for version in &versions { code { (version) } " " } }
+                            td {
+                                @if tool == "libmlx" {
+                                    code { (report.setting.libmlx_sha256.as_deref().unwrap_or("not found")) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Digits in groups of three.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push('\u{202f}');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn digits_are_grouped() {
+        assert_eq!(super::grouped(7), "7");
+        assert_eq!(super::grouped(1_234_567), "1\u{202f}234\u{202f}567");
+    }
+}
