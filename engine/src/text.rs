@@ -8,6 +8,7 @@ mod detokenizer;
 mod files;
 mod markers;
 mod pipeline;
+mod python;
 mod router;
 mod special;
 mod template;
