@@ -16,7 +16,7 @@ fn main() {
         .and_then(|output| String::from_utf8(output.stdout).ok());
     match folder.as_deref().map(str::trim) {
         Some(folder) if !folder.is_empty() => {
-            println!("cargo:rustc-link-arg-bins=-Wl,-rpath,{folder}")
+            println!("cargo:rustc-link-arg-bins=-Wl,-rpath,{folder}");
         }
         _ => println!(
             "cargo:warning={python} did not say where its libpython is; run `./just oracle-setup`"

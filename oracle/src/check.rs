@@ -68,3 +68,33 @@ fn compare(what: &str, first: &Files, other: &Files) -> Vec<String> {
     let right = Manifest { files: other.clone() };
     left.differences(&right).into_iter().map(|line| format!("{what}: {line}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(names: &[&str]) -> Files {
+        let record = |name: &str| FileRecord { sha256: format!("digest of {name}"), bytes: 1 };
+        names.iter().map(|name| ((*name).to_owned(), record(name))).collect()
+    }
+
+    #[test]
+    fn only_this_machines_files_are_expected() {
+        let generated = files(&["linux-cpu/s/a.safetensors", "any/tokens/x.json"]);
+        assert!(belongs("linux-cpu/s/gone.safetensors", &generated, false));
+        assert!(!belongs("macos-metal/s/a.safetensors", &generated, false));
+        assert!(!belongs("any/templates/not-here.json", &generated, false));
+        assert!(!belongs("linux-cpu/s/gone.safetensors", &generated, true));
+        assert!(belongs("any/tokens/x.json", &generated, true));
+    }
+
+    #[test]
+    fn every_kind_of_difference_is_a_line() {
+        let first = files(&["m/a", "m/b"]);
+        let mut other = files(&["m/a", "m/c"]);
+        other.get_mut("m/a").unwrap().bytes = 2;
+        let lines = compare("x", &first, &other);
+        assert_eq!(lines, ["x: m/a differs", "x: m/b is missing", "x: m/c is not listed"]);
+        assert!(compare("x", &first, &first).is_empty());
+    }
+}

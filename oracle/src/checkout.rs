@@ -60,6 +60,12 @@ impl Checkout {
         }
     }
 
+    /// Where made models are kept. The harness has its own folder, so that a model it converts is
+    /// never the reference's.
+    pub fn models(&self) -> PathBuf {
+        self.root.join(".cache/oracle-models")
+    }
+
     /// The library that the engine links and Python must load too.
     pub fn libmlx(&self) -> PathBuf {
         let deps =
@@ -71,4 +77,32 @@ impl Checkout {
 
 fn missing(venv: &Path) -> String {
     format!("{} is no Python environment; run `./just oracle-setup`", venv.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checkout(cfg: &str) -> (tempfile::TempDir, Checkout) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join(".venv/lib/python3.11/site-packages")).unwrap();
+        std::fs::write(folder.path().join(".venv/pyvenv.cfg"), cfg).unwrap();
+        let root = folder.path().to_owned();
+        (folder, Checkout { root })
+    }
+
+    #[test]
+    fn the_interpreters_prefix_comes_from_the_environment() {
+        let (_folder, checkout) = checkout("home = /opt/python/bin\nversion = 3.11.7\n");
+        assert_eq!(checkout.python_home().unwrap(), Path::new("/opt/python"));
+        assert!(checkout.site_packages().unwrap().ends_with("python3.11/site-packages"));
+    }
+
+    #[test]
+    fn a_missing_environment_is_told_with_its_remedy() {
+        let (_folder, incomplete) = checkout("version = 3.11.7\n");
+        assert!(incomplete.python_home().unwrap_err().to_string().contains("home"));
+        let none = Checkout { root: PathBuf::from("nowhere") };
+        assert!(none.site_packages().unwrap_err().to_string().contains("oracle-setup"));
+    }
 }

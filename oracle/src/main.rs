@@ -8,10 +8,15 @@ mod portable;
 mod record;
 mod reference;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use verbatim_harness::{case::ModelSpec, maker::ModelStore};
 
 use crate::{checkout::Checkout, record::Recording};
 
@@ -46,6 +51,11 @@ enum Command {
     /// Convert every quantized model with mlx_lm.convert and compare tensors with those recorded, and
     /// with those that the harness's own conversion left in .cache/models.
     ConvertCheck,
+    /// Make the model that a JSON file specifies (as cases do) and print its folder.
+    Make {
+        /// The specification.
+        spec: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -66,7 +76,7 @@ fn run(arguments: Arguments) -> Result<bool> {
             embed::enter(&checkout)?;
             let recording = Recording {
                 golden: out.unwrap_or_else(|| checkout.root.join("golden")),
-                models: models.unwrap_or_else(|| checkout.root.join(".cache/oracle-models")),
+                models: models.unwrap_or_else(|| checkout.models()),
                 filter,
                 checkout,
             };
@@ -77,7 +87,21 @@ fn run(arguments: Arguments) -> Result<bool> {
             embed::enter(&checkout)?;
             convert::check(&checkout)
         }
+        Command::Make { spec } => {
+            embed::enter(&checkout)?;
+            make(&checkout, &spec)
+        }
     }
+}
+
+#[allow(clippy::print_stdout)] // the folder is this command's result
+fn make(checkout: &Checkout, spec: &Path) -> Result<bool> {
+    let text = fs::read_to_string(spec).with_context(|| spec.display().to_string())?;
+    let spec: ModelSpec =
+        serde_json::from_str(&text).with_context(|| spec.display().to_string())?;
+    let store = ModelStore::new(&checkout.root).with_cache(checkout.models());
+    println!("{}", record::model(&store, &spec)?.display());
+    Ok(true)
 }
 
 /// A line for the person who watches.

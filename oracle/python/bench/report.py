@@ -1,0 +1,91 @@
+"""Medians with their spread, as JSON and as a Markdown table."""
+
+import json
+import platform
+import statistics
+from importlib.metadata import version
+from pathlib import Path
+
+BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+
+
+def spread(values):
+    """Median, least and greatest."""
+    return {"median": statistics.median(values), "least": min(values), "greatest": max(values), "runs": len(values)}
+
+
+def _column(rounds, side, kind, key):
+    return [r[side][kind][key] for r in rounds]
+
+
+def summary(rounds):
+    """Spreads of every figure of both sides, and paired ratios (ours over theirs, round by round)."""
+    found = {"ours": {}, "theirs": {}, "ratio": {}}
+    for kind, keys in (("engine", ("first_token_s", "prefill_per_s", "decode_per_s", "peak_bytes")),
+                       ("server", ("ready_s", "first_answer_s", "first_token_s", "tokens_per_s", "peak_bytes"))):
+        for key in keys:
+            ours, theirs = (_column(rounds, side, kind, key) for side in ("ours", "theirs"))
+            found["ours"][f"{kind}.{key}"] = spread(ours)
+            found["theirs"][f"{kind}.{key}"] = spread(theirs)
+            found["ratio"][f"{kind}.{key}"] = spread([a / b for a, b in zip(ours, theirs)])
+    for key in ("overhead_stream", "overhead_whole"):
+        found["ours"][f"server.{key}"] = spread(_column(rounds, "ours", "server", key))
+    return found
+
+
+def machine():
+    """What the figures were measured on."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        model = f"{len(names)} × {names[0]}" if names else model
+    return {"system": f"{platform.system()} {platform.machine()}", "processor": model,
+            "mlx": version("mlx"), "mlx-lm": version("mlx-lm"), "python": platform.python_version()}
+
+
+def _figure(value, scale=1.0, digits=3):
+    if value["median"] == 0:
+        return "0"
+    text = [f"{value[k] * scale:.{digits}g}" if abs(value[k] * scale) < 10 ** digits else f"{value[k] * scale:.0f}"
+            for k in ("median", "least", "greatest")]
+    return f"{text[0]} ({text[1]}–{text[2]})"
+
+
+_ROWS = [("start to ready, s", "server.ready_s", 1), ("start to first answer's end, s", "server.first_answer_s", 1),
+         ("time to first token, server, ms", "server.first_token_s", 1e3), ("prefill, tokens/s", "engine.prefill_per_s", 1),
+         ("decode, tokens/s", "engine.decode_per_s", 1), ("server, whole request, tokens/s", "server.tokens_per_s", 1),
+         ("peak memory, engine, MB", "engine.peak_bytes", 1e-6), ("peak memory, server, MB", "server.peak_bytes", 1e-6)]
+
+
+def markdown(results):
+    """The README's block."""
+    about = results["machine"]
+    lines = [f"Measured on {about['processor']} ({about['system']}), mlx {about['mlx']}, mlx-lm {about['mlx-lm']}: "
+             f"medians of {results['rounds']} alternating rounds, least and greatest in brackets; the ratio is the median "
+             "of the rounds' own ratios.", ""]
+    for subject in results["subjects"]:
+        found = subject["summary"]
+        lines += [f"**{subject['title']}** ({subject['prompt_tokens']} prompt tokens, {subject['generated_tokens']} "
+                  f"generated; same text on both sides: {'yes' if subject['same_text'] else 'NO'})", "",
+                  "| | verbatim | mlx-lm | ratio |", "|---|--:|--:|--:|"]
+        for title, key, scale in _ROWS:
+            lines.append(f"| {title} | {_figure(found['ours'][key], scale)} | {_figure(found['theirs'][key], scale)} "
+                         f"| {_figure(found['ratio'][key])} |")
+        over = [_figure(found["ours"][f"server.{k}"], 100) + " %" for k in ("overhead_whole", "overhead_stream")]
+        lines += [f"| server over engine, whole / streamed | {over[0]} / {over[1]} | | |", ""]
+    return "\n".join(lines)
+
+
+def write(results, folder, readme):
+    """`bench.json`, `bench.md`, and the README's block where its markers are."""
+    text = markdown(results)
+    folder.mkdir(exist_ok=True)
+    for path, content in ((folder / "bench.json", json.dumps(results, indent=1) + "\n"), (folder / "bench.md", text)):
+        staged = path.with_suffix(".tmp")
+        staged.write_text(content)
+        staged.replace(path)
+    if readme is not None and readme.is_file() and BEGIN in (old := readme.read_text()) and END in old:
+        before, after = old.split(BEGIN)[0], old.split(END)[1]
+        readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+    return text
