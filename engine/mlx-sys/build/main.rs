@@ -5,9 +5,14 @@
 
 use std::{
     env, fs,
+    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
-    process::Command,
+    process::{self, Command},
 };
+
+/// The results of a build; kept under `.deps` because cargo runs this script anew for every profile
+/// and feature set, and the C++ files take a minute.
+const OUTPUTS: [&str; 2] = ["libmlxc.a", "bindings.rs"];
 
 /// The C files of mlx-c that need compiling, and the headers that bindgen reads.
 struct MlxC {
@@ -32,19 +37,23 @@ impl MlxC {
 
 fn deps_root() -> PathBuf {
     println!("cargo:rerun-if-env-changed=VERBATIM_DEPS");
-    let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo"));
     let root = env::var_os("VERBATIM_DEPS")
-        .map_or_else(|| manifest.join("../../.deps"), PathBuf::from);
+        .map_or_else(|| manifest_dir().join("../../.deps"), PathBuf::from);
     root.canonicalize().unwrap_or_else(|e| {
         panic!("MLX is not set up ({}: {e}); run `./just setup` first", root.display())
     })
 }
 
+fn manifest_dir() -> PathBuf {
+    PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo"))
+}
+
+fn out_dir() -> PathBuf {
+    PathBuf::from(env::var_os("OUT_DIR").expect("set by cargo"))
+}
+
 /// Builds `libmlxc.a`. `compat.h` supplies `std::format` where the C++ library lacks it (gcc 12).
 fn compile(mlx_c: &MlxC, include: &Path) {
-    let compat = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo"))
-        .join("build/compat.h");
-    println!("cargo:rerun-if-changed={}", compat.display());
     cc::Build::new()
         .cpp(true)
         .std("c++20")
@@ -52,11 +61,46 @@ fn compile(mlx_c: &MlxC, include: &Path) {
         .debug(false)
         .warnings(false)
         .flag("-include")
-        .flag(&compat)
+        .flag(manifest_dir().join("build/compat.h"))
         .include(&mlx_c.root)
         .include(include)
         .files(&mlx_c.sources)
         .compile("mlxc");
+}
+
+/// Names everything that the outputs depend on.
+fn build_key(mlx_c: &MlxC, include: &Path) -> String {
+    let mut hasher = DefaultHasher::new();
+    let own = [manifest_dir().join("build/main.rs"), manifest_dir().join("build/compat.h")];
+    for file in mlx_c.sources.iter().chain(&mlx_c.headers).chain(&own) {
+        file.file_name().hash(&mut hasher);
+        fs::read(file).unwrap_or_else(|e| panic!("{}: {e}", file.display())).hash(&mut hasher);
+    }
+    // The wheels of one MLX version share headers, whatever their backend.
+    fs::read(include.join("mlx/version.h")).unwrap_or_default().hash(&mut hasher);
+    for variable in ["TARGET", "CXX", "CXXFLAGS", "LIBCLANG_PATH"] {
+        env::var_os(variable).hash(&mut hasher);
+    }
+    let compiler = Command::new("c++").arg("--version").output().map(|o| o.stdout);
+    compiler.unwrap_or_default().hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+/// Copies earlier outputs into `OUT_DIR`; false when there are none.
+fn restore(cache: &Path) -> bool {
+    OUTPUTS.iter().all(|name| fs::copy(cache.join(name), out_dir().join(name)).is_ok())
+}
+
+/// Keeps the outputs for later builds; they appear whole or not at all.
+fn keep(cache: &Path) {
+    let staged = cache.with_extension(format!("{}.tmp", process::id()));
+    let copied = fs::create_dir_all(&staged).and_then(|()| {
+        OUTPUTS.iter().try_for_each(|n| fs::copy(out_dir().join(n), staged.join(n)).map(|_| ()))
+    });
+    // A cache that cannot be written, or that another build filled first, costs time only.
+    if copied.and_then(|()| fs::rename(&staged, cache)).is_err() {
+        let _ = fs::remove_dir_all(&staged);
+    }
 }
 
 /// The compiler's own header folder: the libclang wheel does not carry `stdbool.h` and friends.
@@ -84,7 +128,7 @@ fn generate_bindings(mlx_c: &MlxC, deps: &Path) {
     for header in &mlx_c.headers {
         builder = builder.header(header.to_string_lossy());
     }
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("set by cargo")).join("bindings.rs");
+    let out = out_dir().join("bindings.rs");
     builder
         .generate()
         .expect("bindgen failed on mlx-c's headers")
@@ -94,16 +138,22 @@ fn generate_bindings(mlx_c: &MlxC, deps: &Path) {
 
 fn main() {
     let deps = deps_root();
-    // The variants of one MLX version share headers, so switching the active one rebuilds nothing.
     let mlx = deps.join("mlx/active/mlx");
     let mlx_c = MlxC::find(deps.join("mlx-c"));
-    println!("cargo:rerun-if-changed=build/main.rs");
+    println!("cargo:rerun-if-changed=build");
     println!("cargo:rerun-if-changed={}", mlx_c.root.join("stamp").display());
-    compile(&mlx_c, &mlx.join("include"));
+    let include = mlx.join("include");
+    let cache = deps.join("mlx-c-build").join(build_key(&mlx_c, &include));
+    if !restore(&cache) {
+        compile(&mlx_c, &include);
+        generate_bindings(&mlx_c, &deps);
+        keep(&cache);
+    }
+    println!("cargo:rustc-link-search=native={}", out_dir().display());
+    println!("cargo:rustc-link-lib=static=mlxc");
     println!("cargo:rustc-link-search=native={}", mlx.join("lib").display());
     println!("cargo:rustc-link-lib=dylib=mlx");
     if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
         println!("cargo:rustc-link-lib=dylib=stdc++");
     }
-    generate_bindings(&mlx_c, &deps);
 }
