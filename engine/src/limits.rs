@@ -51,3 +51,8 @@ pub const TEMPLATE_FUEL: u64 = 20_000_000;
 pub const MAX_RENDERED_BYTES: usize = 16 << 20;
 /// Nesting of template calls.
 pub const TEMPLATE_RECURSION: usize = 64;
+/// Longest single tag of a chat template, in bytes.
+pub const MAX_TEMPLATE_TAG_BYTES: usize = 64 << 10;
+/// Stack of the thread that compiles and renders templates, in bytes of address space: values that
+/// a template nests are freed level by level.
+pub const TEMPLATE_STACK_BYTES: usize = 512 << 20;

@@ -80,16 +80,16 @@ impl ChatTemplate {
     }
 
     fn new(source: &TemplateSource, tokenizer: &Tokenizer) -> Result<Option<Self>> {
-        let mut env = env::environment()?;
-        match source {
+        let templates = match source {
             TemplateSource::Missing => return Ok(None),
-            TemplateSource::Single(text) => add(&mut env, DEFAULT, text)?,
-            TemplateSource::Named(templates) => {
-                for (name, text) in templates {
-                    add(&mut env, name, text)?;
-                }
-            }
-        }
+            TemplateSource::Single(text) => vec![(DEFAULT, text)],
+            TemplateSource::Named(named) => named.iter().map(|(n, t)| (n.as_str(), t)).collect(),
+        };
+        let env = on_large_stack(|| {
+            let mut env = env::environment()?;
+            templates.into_iter().try_for_each(|(name, text)| add(&mut env, name, text))?;
+            Ok(env)
+        })?;
         let tokens = tokenizer.special_tokens().iter();
         let mut variables: Map<String, Value> =
             tokens.map(|(name, text)| ((*name).to_owned(), text.as_str().into())).collect();
@@ -121,10 +121,13 @@ impl ChatTemplate {
         variables.insert("tools".into(), json!(input.tools));
         variables.insert("add_generation_prompt".into(), input.add_generation_prompt.into());
 
-        let template = self.template(input.tools.is_some())?;
+        on_large_stack(|| self.run(&variables))
+    }
+
+    fn run(&self, variables: &Map<String, Value>) -> Result<String> {
+        let template = self.template(!variables["tools"].is_null())?;
         let mut out = Limited(Vec::new());
-        let context = value::from_object(&variables);
-        let rendered = template.render_captured_to(context, &mut out);
+        let rendered = template.render_captured_to(value::from_object(variables), &mut out);
         rendered.map_err(|e| env::message(&e))?;
         String::from_utf8(out.0).map_err(|_| Error::Template("the output is not UTF-8".into()))
     }
@@ -141,8 +144,19 @@ impl ChatTemplate {
 
 fn add(env: &mut Environment<'static>, name: &str, text: &str) -> Result<()> {
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
-    let added = env.add_template_owned(name.to_owned(), rewrite::rewrite(&text));
+    let added = env.add_template_owned(name.to_owned(), rewrite::rewrite(&text)?);
     added.map_err(|e| env::message(&e))
+}
+
+/// Runs `work` where deep recursion finds room; a panic becomes an error.
+fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let failed = |what: &str| Error::Template(format!("the renderer {what}"));
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().name("template".into());
+        let thread = builder.stack_size(limits::TEMPLATE_STACK_BYTES).spawn_scoped(scope, work);
+        let thread = thread.map_err(|e| failed(&format!("cannot start: {e}")))?;
+        thread.join().unwrap_or_else(|_| Err(failed("has failed on this template")))
+    })
 }
 
 /// Bytes up to the largest prompt.

@@ -112,7 +112,10 @@ fn string(state: &State, s: &str, method: &str, args: &[Value]) -> Result<Value,
         return Ok(tested.map_or_else(|| Value::from(changed), Value::from));
     }
     match method {
-        "format" => return format(FormatStyle::StrFormat, s, args).map(Value::from),
+        "format" => {
+            strings::check_format(s)?;
+            return format(FormatStyle::StrFormat, s, args).map(Value::from);
+        }
         "join" => return join(state, s, args),
         _ => {}
     }

@@ -6,7 +6,10 @@ use minijinja::{
     value::ValueKind,
 };
 
-use super::value::{as_float, to_str};
+use super::{
+    strings,
+    value::{as_float, to_str},
+};
 
 /// Name of the function that does what `%` does.
 pub(super) const MOD: &str = "__mod";
@@ -226,6 +229,7 @@ pub(super) fn modulo(state: &mut State, left: &Value, right: &Value) -> Result<V
 }
 
 fn percent_format(state: &State, text: &str, right: &Value) -> Result<Value, Error> {
+    strings::check_format(text)?;
     let args: Vec<Value> = match right.is_tuple() {
         true => right.try_iter()?.checked().collect::<Result<_, _>>()?,
         false => vec![right.clone()],

@@ -6,12 +6,16 @@
 //! - A line break right after `{% raw %}` stays.
 
 use super::operators;
+use crate::{Error, Result, limits};
 
 /// Name of the function that the call blocks call.
 pub(super) const GENERATION: &str = "__generation";
 
 /// The template as minijinja is to read it. Line numbers stay the same.
-pub(super) fn rewrite(source: &str) -> String {
+///
+/// # Errors
+/// [`Error::Template`] for a tag of more than [`limits::MAX_TEMPLATE_TAG_BYTES`].
+pub(super) fn rewrite(source: &str) -> Result<String> {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(start) = rest.find('{') {
@@ -26,6 +30,10 @@ pub(super) fn rewrite(source: &str) -> String {
         // An unclosed tag is the parser's to report.
         let Some(end) = end else { break };
         let (tag, after) = rest.split_at(end);
+        if tag.len() > limits::MAX_TEMPLATE_TAG_BYTES && !tag.starts_with("{#") {
+            let limit = limits::MAX_TEMPLATE_TAG_BYTES;
+            return Err(Error::Template(format!("a tag is longer than the allowed {limit} bytes")));
+        }
         rest = after;
         let raw = match (block_name(tag), tag.starts_with("{{") || tag.starts_with("{%")) {
             (Some("generation"), _) => push(&mut out, &tag.replace("generation", &call_tag())),
@@ -44,7 +52,7 @@ pub(super) fn rewrite(source: &str) -> String {
             rest = &rest[end..];
         }
     }
-    out + rest
+    Ok(out + rest)
 }
 
 fn push(out: &mut String, text: &str) -> bool {
@@ -116,6 +124,6 @@ mod tests {
         "{% if add_generation_prompt %}x{% endif %}"
     )]
     fn tags_are_rewritten(#[case] source: &str, #[case] expected: &str) {
-        assert_eq!(rewrite(source), expected);
+        assert_eq!(rewrite(source).as_deref(), Ok(expected));
     }
 }

@@ -1,6 +1,6 @@
 //! Python's string functions that Rust's differ from.
 
-use minijinja::{Error, State};
+use minijinja::{Error, ErrorKind, State};
 
 use super::value::charge;
 use crate::text::python::is_space;
@@ -190,4 +190,19 @@ pub(super) fn justify(
     };
     let pad = |n: usize| std::iter::repeat_n(fill, n);
     Ok(pad(left).chain(s.chars()).chain(pad(gap - left)).collect())
+}
+
+/// Largest width or precision of a format.
+const MAX_FORMAT_WIDTH: usize = 100_000;
+
+/// Refuses formats whose numbers ask for huge results.
+pub(super) fn check_format(format: &str) -> Result<(), Error> {
+    let numbers = format.split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty());
+    for number in numbers {
+        if number.parse::<usize>().is_ok_and(|n| n > MAX_FORMAT_WIDTH) || number.len() > 19 {
+            let message = format!("format: {number} is larger than {MAX_FORMAT_WIDTH}");
+            return Err(Error::new(ErrorKind::InvalidOperation, message));
+        }
+    }
+    Ok(())
 }
