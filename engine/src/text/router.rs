@@ -155,3 +155,6 @@ fn close_call(pieces: &mut Vec<Piece>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
