@@ -52,7 +52,7 @@ def held_phrasings():
 
 
 def held_pair(a, b):
-    """One pair of numbers in ten is never learned."""
+    """One pair of numbers in ten is never learned. As both factors end in 9, these are the pairs whose sum ends in 7."""
     return (a * 7919 + b * 104729) % 10 == 3
 
 

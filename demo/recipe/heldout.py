@@ -31,6 +31,21 @@ def cases(seed=2026):
     return out
 
 
+def number_cases(seed=99, count=100):
+    """Kept-back phrasings over all numbers, learned pairs included: how well sums work, not how well they generalise."""
+    rng, out = random.Random(seed), []
+    for minus in (False, True):
+        for low, top in ((0, 99), (100, 999)):
+            for i in range(count):
+                a, b = rng.randint(low, top), rng.randint(low, top)
+                scene = corpus.Scene(rng, True)
+                text = scene.pick(corpus.p.SUB_HELD if minus else corpus.p.ADD_HELD, corpus.p.SUB_HELD if minus else corpus.p.ADD_HELD)
+                user, _ = scene.say(text, {"a": a, "b": b, "things": rng.choice(corpus.p.THINGS_HELD)})
+                name = f"{'subtract' if minus else 'add'} {low}..{top}"
+                out.append({"category": name, "messages": [{"role": "user", "content": user}], "tools": None, "thinking": i % 2 == 0, "check": {"number": a - b if minus else a + b}})
+    return out
+
+
 @functools.cache
 def user_texts():
     """What users say in the cases, for training to leave out."""

@@ -209,7 +209,8 @@ def main():
     jobs = [(k, size) for k in range(args.conversations // size)]
     pool = multiprocessing.get_context("fork").Pool(args.workers)
     made = pool.imap(pack, jobs)
-    cases = random.Random(0).sample(heldout.cases(), k=min(args.cases, len(heldout.cases())))
+    everything = heldout.cases()
+    cases = random.Random(0).sample(everything, k=min(args.cases, len(everything)))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     trainer = Trainer(args, device)
     tokenizer = Tokenizer.from_file(str(render.MODEL / "tokenizer.json"))
@@ -254,7 +255,7 @@ def main():
     net.save(trainer.model, args.out)
     table, failures = score(trainer.model, tokenizer, cases, device)
     report(table)
-    (args.out / "score.json").write_text(json.dumps({"cases": heldout.fingerprint(cases), "table": table, "steps": step, "failures": failures}, indent=1))
+    (args.out / "score.json").write_text(json.dumps({"cases": heldout.fingerprint(everything), "table": table, "steps": step, "failures": failures}, indent=1))
     print(f"done, {time.time() - began:.0f} s", flush=True)
 
 
