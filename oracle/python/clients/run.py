@@ -21,7 +21,7 @@ class Servers:
     """What checks see."""
 
     def __init__(self, ours, theirs, model):
-        self.ours, self.peer = ours, theirs
+        self.ours, self.peer, self.model = ours, theirs, model
         config = json.loads((model / "config.json").read_text())
         generation = model / "generation_config.json"
         more = json.loads(generation.read_text()) if generation.is_file() else {}
@@ -46,7 +46,8 @@ def main():
     with processes.scratch() as folder:
         running = [processes.start_ours(options.binary, options.model, folder)]
         if not options.no_peer:
-            running.append(processes.start_peer(options.model, folder))
+            # Its penalties forget what a cached prompt held; without the cache they are what they say.
+            running.append(processes.start_peer(options.model, folder, "--prompt-cache-size", "0"))
         try:
             for server in running:
                 print(f"{server.name} ready after {server.wait():.2f} s", flush=True)

@@ -76,7 +76,7 @@ def start_ours(binary, model, folder, *extra):
 
 
 def start_peer(model, folder, *extra):
-    """mlx-lm's server; its model list needs a cache folder that exists."""
+    """mlx-lm's server. Its model list needs a cache folder that exists."""
     port = free_port()
     home = Path(folder) / "hf-home"
     (home / "hub").mkdir(parents=True, exist_ok=True)
