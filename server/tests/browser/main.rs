@@ -165,16 +165,16 @@ fn a_refused_setting_is_explained() {
 #[test]
 #[ignore = "needs Chromium"]
 fn a_full_queue_asks_for_patience() {
-    let server = Server::start(&["--max-active", "1", "--queue-limit", "0"]);
+    let server = Server::start(&["--max-active", "1", "--queue-limit", "1"]);
     let mut page = Page::open(&server.url, &DESKTOP);
-    let busy = server.keep_busy();
+    let others = [server.keep_busy(), server.wait_in_line()];
     page.say("Hi!");
     page.wait_until_idle();
     assert!(page.text(NOTICE).contains("The server is busy"), "{}", page.text(NOTICE));
     assert!(page.text(RETRY).starts_with("Try again"));
     page.picture("busy");
-    drop(busy);
-    server.wait_for_log("the client left", 1);
+    drop(others);
+    server.wait_for_log("the client left", 2);
     page.wait(&format!("!document.querySelector({RETRY:?}).disabled"), "it may be tried again");
     page.click(RETRY);
     page.wait_until_idle();

@@ -78,8 +78,17 @@ impl Server {
         }
     }
 
-    /// A request that keeps the model busy until the returned connection is dropped.
+    /// A request whose answer has begun and goes on until the returned connection is dropped.
     pub fn keep_busy(&self) -> TcpStream {
+        self.endless_answer("data: ")
+    }
+
+    /// A request that waits for its turn until the returned connection is dropped.
+    pub fn wait_in_line(&self) -> TcpStream {
+        self.endless_answer("\r\n\r\n")
+    }
+
+    fn endless_answer(&self, until: &str) -> TcpStream {
         let address = self.url.trim_start_matches("http://");
         let mut connection = TcpStream::connect(address).expect("the server accepts");
         let body = endless_request().to_string();
@@ -90,10 +99,13 @@ impl Server {
             body.len()
         )
         .expect("the request is sent");
-        let mut first = [0; 1024];
-        let read = connection.read(&mut first).expect("an answer begins");
-        let head = String::from_utf8_lossy(&first[..read]);
-        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        let mut answer = String::new();
+        while !answer.contains(until) {
+            let mut bytes = [0; 1024];
+            let read = connection.read(&mut bytes).expect("an answer comes");
+            answer.push_str(&String::from_utf8_lossy(&bytes[..read]));
+            assert!(answer.starts_with("HTTP/1.1 200") && read > 0, "{answer}");
+        }
         connection
     }
 
@@ -113,7 +125,7 @@ impl Drop for Server {
 /// At this temperature all tokens are about as likely, so the end token rarely comes.
 pub const ENDLESS_TEMPERATURE: &str = "100";
 /// Seed of a draw that goes on for long.
-pub const ENDLESS_SEED: &str = "7";
+pub const ENDLESS_SEED: &str = "8";
 /// Tokens of an answer that is not meant to reach its end.
 pub const ENDLESS_TOKENS: &str = "3000";
 
@@ -125,6 +137,7 @@ fn endless_request() -> Value {
         "temperature": number(ENDLESS_TEMPERATURE),
         "seed": number(ENDLESS_SEED),
         "max_tokens": number(ENDLESS_TOKENS),
+        "chat_template_kwargs": {"enable_thinking": false},
     })
 }
 
