@@ -2,6 +2,9 @@ set positional-arguments
 
 export PATH := justfile_directory() / ".deps/bin:" + env("PATH")
 nextest := justfile_directory() / ".deps/bin/cargo-nextest"
+browser := env("CHROMIUM", `command -v chromium || command -v chromium-browser || command -v google-chrome-stable || command -v google-chrome || true`)
+# The browser tests are ignored, and so counted as skipped, where there is no browser for them.
+browser_tests := if browser + env("VERBATIM_REQUIRE_BROWSER", "") == "" { "" } else { "--run-ignored all" }
 
 # List the recipes.
 default:
@@ -23,7 +26,7 @@ build: setup
 test *args:
     @python3 setup/bootstrap.py test
     @cargo build --package verbatim-server
-    @{{ nextest }} nextest run {{ if env("CI", "") == "true" { "--profile ci" } else { "" } }} "$@"
+    @{{ nextest }} nextest run {{ if env("CI", "") == "true" { "--profile ci" } else { "" } }} {{ browser_tests }} "$@"
     @cargo test --doc --quiet
 
 # Check formatting, lints and documentation.
