@@ -87,7 +87,10 @@ impl Expected {
     /// Logical parameters: packed weights count as what they stand for.
     pub fn parameters(&self) -> u64 {
         let modules = self.modules.iter().flat_map(|m| m.bias.iter().chain([&m.weight]));
-        modules.chain(self.tensors.iter().map(|(_, shape)| shape)).map(|s| product(s)).sum()
+        modules
+            .chain(self.tensors.iter().map(|(_, shape)| shape))
+            .map(|s| product(s))
+            .fold(0, u64::saturating_add)
     }
 }
 

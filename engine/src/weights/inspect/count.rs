@@ -38,7 +38,7 @@ impl Count {
                     if let Some(scheme) = known {
                         count.scheme(scheme);
                     }
-                    tensor.elements() * 32 / u64::from(bits.unwrap_or(32))
+                    tensor.elements().saturating_mul(32) / u64::from(bits.unwrap_or(32))
                 }
                 (false, Some(_)) if matches!(suffix, "scales" | "biases") => 0,
                 _ => tensor.elements(),

@@ -112,11 +112,12 @@ fn list(ids: &[u32]) -> String {
     ids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// `1.08 B`, `246.1 M`, `4,096`.
+/// `1.08 B`, `246.1 M`, `98.3 K`, `320`.
 fn count(n: u64) -> String {
     match n {
-        0..=99_999 => grouped(n),
-        100_000..=999_999_999 => format!("{:.1} M", n as f64 / 1e6),
+        0..=999 => n.to_string(),
+        1_000..=999_949 => format!("{:.1} K", n as f64 / 1e3),
+        999_950..=999_949_999 => format!("{:.1} M", n as f64 / 1e6),
         _ => format!("{:.2} B", n as f64 / 1e9),
     }
 }
