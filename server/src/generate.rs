@@ -57,7 +57,7 @@ async fn prepare(state: &Arc<AppState>, kind: Kind, body: Bytes) -> ApiResult<(O
             Kind::Text => completions::parse(&body, &state.config.defaults),
         }?;
         state.check_model(&options.model)?;
-        let prepared = Prepared::new(&state.engine, &state.config.template_args, request)?;
+        let prepared = Prepared::new(&state.engine, &state.config.rendering, request)?;
         Ok((options, prepared))
     };
     tokio::task::spawn_blocking(work).await.map_err(|e| {

@@ -10,11 +10,11 @@ use std::{
     time::Duration,
 };
 
-use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 use verbatim_engine::{Engine, Health};
 
 use crate::{
+    core::Rendering,
     error::ApiResult,
     limits,
     origin::OriginPolicy,
@@ -27,8 +27,8 @@ use crate::{
 pub struct ServeConfig {
     /// Generation options of requests that leave them out.
     pub defaults: Defaults,
-    /// Variables for the chat template.
-    pub template_args: Map<String, Value>,
+    /// How conversations are rendered.
+    pub rendering: Rendering,
     /// Largest request body.
     pub max_body_bytes: usize,
     /// Time in which a request's body must arrive.
@@ -45,7 +45,7 @@ impl Default for ServeConfig {
     fn default() -> Self {
         Self {
             defaults: Defaults::default(),
-            template_args: Map::new(),
+            rendering: Rendering::default(),
             max_body_bytes: limits::DEFAULT_MAX_BODY_BYTES,
             body_timeout: limits::DEFAULT_BODY_TIMEOUT,
             stuck_after: limits::DEFAULT_STUCK_AFTER,

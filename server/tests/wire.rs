@@ -65,7 +65,9 @@ fn stable(mut json: Value) -> Value {
 
 fn stable_calls(mut choice: Value) -> Value {
     for holder in ["delta", "message"] {
-        if let Some(calls) = choice[holder]["tool_calls"].as_array_mut() {
+        if let Some(calls) =
+            choice.pointer_mut(&format!("/{holder}/tool_calls")).and_then(Value::as_array_mut)
+        {
             for call in calls {
                 assert!(call["id"].as_str().is_some_and(|id| id.starts_with("call_")));
                 call["id"] = "ID".into();
@@ -205,7 +207,7 @@ fn tool_calls_are_parsed() {
         stable_calls(response["choices"][0].clone()),
         json!({"index": 0, "finish_reason": "tool_calls", "message": {
             "role": "assistant", "content": "ok",
-            "tool_calls": [call("{\"x\":1}"), call("{}")]}})
+            "tool_calls": [call("{\"x\": 1}"), call("{}")]}})
     );
     let chunks = stream(Kind::Chat, &mut with_tools(), two_calls());
     let deltas: Vec<Value> =
@@ -216,7 +218,7 @@ fn tool_calls_are_parsed() {
         json!({ "tool_calls": [call] })
     };
     assert_eq!(deltas[0], json!({"role": "assistant", "content": "ok"}));
-    assert_eq!(deltas[1..4], [indexed("{\"x\":1}", 0), indexed("{}", 1), json!({})]);
+    assert_eq!(deltas[1..4], [indexed("{\"x\": 1}", 0), indexed("{}", 1), json!({})]);
     assert_eq!(chunks[3]["choices"][0]["finish_reason"], "tool_calls");
 }
 

@@ -24,7 +24,7 @@ use crate::limits;
 use stall::StallTimeout;
 
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
-    retry-after: 2\r\nconnection: close\r\ncontent-length: 116\r\n\r\n\
+    retry-after: 2\r\nconnection: close\r\ncontent-length: 117\r\n\r\n\
     {\"error\":{\"message\":\"too many connections\",\"type\":\"service_unavailable\",\
     \"param\":null,\"code\":\"too_many_connections\"}}\n";
 

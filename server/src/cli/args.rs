@@ -9,6 +9,7 @@ use verbatim_engine::{Sampling, limits as engine_limits};
 use crate::{
     limits,
     logging::{LogFormat, LogLevel},
+    version,
     wire::openai::Defaults,
 };
 
@@ -16,6 +17,7 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(
     name = "verbatim",
+    version = version::VERSION,
     propagate_version = true,
     arg_required_else_help = true,
     after_help = "Exit status: 0 success, 1 failure, 2 wrong usage.\n\n\

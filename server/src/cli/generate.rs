@@ -8,15 +8,17 @@ use super::{
     args::GenerateArgs,
     output::{note, print, text_or_stdin},
 };
-use crate::core::{Chat, Delta, Event, Outcome, Prepared, Prompt, Request, Running, StopReason};
+use crate::core::{
+    Chat, Delta, Event, Outcome, Prepared, Prompt, Rendering, Request, Running, StopReason,
+};
 
 pub(super) fn run(args: &GenerateArgs) -> Result<()> {
     let text = text_or_stdin(&args.prompt)?;
     let mut options = EngineOptions::new(&args.model);
     options.prefill_step_size = args.prefill_step_size;
     let engine = Engine::load(options)?;
-    let prepared =
-        Prepared::new(&engine, &args.chat_template_args, request(args, &engine, &text)?)?;
+    let rendering = Rendering { template: None, args: args.chat_template_args.clone() };
+    let prepared = Prepared::new(&engine, &rendering, request(args, &engine, &text)?)?;
     let mut running = Running::start(&engine, prepared)?;
     let mut written = Written::default();
     let outcome = loop {

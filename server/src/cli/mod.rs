@@ -18,6 +18,7 @@ use args::{Cli, Command};
 /// Parses the arguments, runs the command and tells how it went: 0 for success, 1 for a failure, 2
 /// for wrong usage.
 pub fn main() -> ExitCode {
+    // The version in `args` is a constant; MLX tells its own only at run time.
     let matches = Cli::command().version(version::long().leak() as &str).get_matches();
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,

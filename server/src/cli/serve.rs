@@ -13,7 +13,7 @@ use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
 };
-use verbatim_engine::{Engine, EngineOptions};
+use verbatim_engine::{Engine, EngineOptions, text::ChatTemplate};
 
 use super::{
     args::ServeArgs,
@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     accept::{AcceptOptions, serve},
+    core::Rendering,
     limits,
     origin::OriginPolicy,
     routes::router,
@@ -31,10 +32,13 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
     let runtime = runtime()?;
     // A taken port is told before the model is loaded.
     let socket = runtime.block_on(bind(&args.host, args.port))?;
+    let template = args.chat_template.as_deref().map(template_text).transpose()?;
     let engine = load(args)?;
+    let template =
+        template.map(|text| ChatTemplate::from_text(&text, engine.tokenizer())).transpose()?;
     let config = ServeConfig {
         defaults: args.defaults(),
-        template_args: args.chat_template_args.clone(),
+        rendering: Rendering { template, args: args.chat_template_args.clone() },
         max_body_bytes: args.max_body_bytes,
         body_timeout: args.body_timeout,
         stuck_after: args.stuck_after,
@@ -88,12 +92,11 @@ fn load(args: &ServeArgs) -> Result<Engine> {
     options.prefill_step_size = args.prefill_step_size;
     options.queue_limit = args.queue_limit;
     options.max_active = args.max_active;
-    let _todo_template = args.chat_template.as_deref().map(chat_template).transpose()?;
     Ok(Engine::load(options)?)
 }
 
 /// A template file's text, or the template itself: templates have braces, names of files do not.
-fn chat_template(value: &str) -> Result<String> {
+fn template_text(value: &str) -> Result<String> {
     if value.contains('{') {
         return Ok(value.to_owned());
     }

@@ -7,7 +7,7 @@ mod run;
 mod translate;
 
 pub use event::{Delta, Event, Outcome, Step, StopReason, ToolCall};
-pub use prepare::Prepared;
+pub use prepare::{Prepared, Rendering};
 pub use request::{Chat, Prompt, Request};
 pub use run::Running;
 pub use translate::Translator;

@@ -6,10 +6,19 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use verbatim_engine::{
     Engine, GenerateRequest, Result, Routing,
-    text::{Channel, ChatInput},
+    text::{Channel, ChatInput, ChatTemplate},
 };
 
 use super::{Chat, Prompt, Request, Translator};
+
+/// How conversations are rendered, as the operator wants it.
+#[derive(Debug, Clone, Default)]
+pub struct Rendering {
+    /// A template to use in place of the model's.
+    pub template: Option<ChatTemplate>,
+    /// Variables for the template; those of a request win.
+    pub args: Map<String, Value>,
+}
 
 /// A request that is ready to submit.
 #[derive(Debug)]
@@ -22,19 +31,13 @@ pub struct Prepared {
 
 impl Prepared {
     /// Renders and tokenizes. This can take long: keep it off async threads.
-    ///
-    /// `template_args` are the operator's variables for the chat template; the request's win.
-    pub fn new(
-        engine: &Engine,
-        template_args: &Map<String, Value>,
-        request: Request,
-    ) -> Result<Self> {
+    pub fn new(engine: &Engine, rendering: &Rendering, request: Request) -> Result<Self> {
         let tokenizer = engine.tokenizer();
         let (prompt, routing, tools) = match request.prompt {
             Prompt::Text(text) => (tokenizer.encode(&text, true)?, Routing::default(), None),
             Prompt::Tokens(ids) => (ids, Routing::default(), None),
             Prompt::Chat(chat) => {
-                let (prompt, start) = chat_prompt(engine, template_args, &chat)?;
+                let (prompt, start) = chat_prompt(engine, rendering, &chat)?;
                 (prompt, Routing { markers: true, start }, Some(chat.tools))
             }
         };
@@ -53,17 +56,13 @@ impl Prepared {
     }
 }
 
-fn chat_prompt(
-    engine: &Engine,
-    template_args: &Map<String, Value>,
-    chat: &Chat,
-) -> Result<(Vec<u32>, Channel)> {
+fn chat_prompt(engine: &Engine, rendering: &Rendering, chat: &Chat) -> Result<(Vec<u32>, Channel)> {
     let tokenizer = engine.tokenizer();
-    let Some(template) = engine.template() else {
+    let Some(template) = rendering.template.as_ref().or(engine.template()) else {
         let text = plain_chat(&chat.messages, chat.role_mapping.as_ref());
         return Ok((tokenizer.encode(&text, true)?, Channel::Content));
     };
-    let mut kwargs = template_args.clone();
+    let mut kwargs = rendering.args.clone();
     kwargs.extend(chat.template_kwargs.clone());
     let text = template.render(&ChatInput {
         messages: &chat.messages,

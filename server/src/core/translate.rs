@@ -94,14 +94,14 @@ impl Translator {
         if self.tools.is_empty() {
             return None;
         }
-        match shim::parse(self.format?, body, &self.tools) {
+        match self.format?.parser().parse(body, &self.tools) {
             Ok(calls) => Some(
                 calls
                     .into_iter()
                     .map(|call| ToolCall {
-                        id: format!("call_{}", Uuid::new_v4().simple()),
+                        id: call.id.unwrap_or_else(|| format!("call_{}", Uuid::new_v4().simple())),
                         name: call.name,
-                        arguments: Value::Object(call.arguments).to_string(),
+                        arguments: call.arguments,
                     })
                     .collect(),
             ),
@@ -124,19 +124,5 @@ fn push_content(deltas: &mut Vec<Delta>, text: String) {
         _ if text.is_empty() => {}
         Some(Delta::Content(last)) => last.push_str(&text),
         _ => deltas.push(Delta::Content(text)),
-    }
-}
-
-mod shim {
-    pub struct Call {
-        pub name: String,
-        pub arguments: serde_json::Map<String, serde_json::Value>,
-    }
-    pub fn parse(
-        _f: super::ToolFormat,
-        _b: &str,
-        _t: &[serde_json::Value],
-    ) -> Result<Vec<Call>, String> {
-        Err("not ready".into())
     }
 }

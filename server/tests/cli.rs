@@ -1,0 +1,198 @@
+//! The command as a shell sees it: exit codes, messages, output.
+
+mod common;
+
+use std::{
+    io::{Read, Write},
+    process::{Output, Stdio},
+};
+
+use common::{model, verbatim};
+use rstest::rstest;
+use serde_json::Value;
+
+fn run(args: &[&str]) -> Output {
+    verbatim().args(args).stdin(Stdio::null()).output().expect("the command runs")
+}
+
+fn run_with_model(command: &str, args: &[&str]) -> Output {
+    verbatim()
+        .arg(command)
+        .arg("--model")
+        .arg(model())
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the command runs")
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).expect("text")
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).expect("text")
+}
+
+#[rstest]
+#[case(&["--help"], "Examples:")]
+#[case(&["serve", "--help"], "--allowed-origins")]
+#[case(&["generate", "--help"], "--no-thinking")]
+#[case(&["inspect", "--help"], "--json")]
+#[case(&["logits", "--help"], "--prompt-ids")]
+#[case(&["--version"], "MLX 0.32.2")]
+fn help_and_version(#[case] args: &[&str], #[case] part: &str) {
+    let output = run(args);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(stdout(&output).contains(part), "{}", stdout(&output));
+    assert!(output.stderr.is_empty());
+}
+
+#[rstest]
+#[case(&[], "Usage:")]
+#[case(&["fly"], "unrecognized subcommand")]
+#[case(&["serve"], "--model")]
+#[case(&["serve", "--model", "x", "--top-p", "2"], "must be a number from 0 to 1")]
+#[case(&["serve", "--model", "x", "--max-tokens", "0"], "must be a whole number from 1")]
+#[case(&["serve", "--model", "x", "--port", "70000"], "70000")]
+#[case(&["serve", "--model", "x", "--chat-template-args", "[]"], "must be a JSON object")]
+#[case(&["generate", "--model", "x"], "--prompt")]
+#[case(&["generate", "--model", "x", "--prompt", "a", "--raw", "--system", "b"], "cannot be used with")]
+#[case(&["logits", "--model", "x", "--steps", "1", "--out", "f"], "--prompt")]
+#[case(&["logits", "--model", "x", "--steps", "0", "--out", "f", "--prompt", "a"], "must be a whole number")]
+#[case(&["logits", "--model", "x", "--steps", "1", "--out", "f", "--prompt-ids", "a"], "invalid value")]
+#[case(&["inspect"], "MODEL")]
+fn wrong_usage(#[case] args: &[&str], #[case] part: &str) {
+    let output = run(args);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains(part), "{}", stderr(&output));
+    assert!(output.stdout.is_empty());
+}
+
+#[rstest]
+#[case(&["serve", "--port", "0", "--model", "no/such/dir"], "no/such/dir")]
+#[case(&["generate", "--prompt", "x", "--model", "no/such/dir"], "no/such/dir")]
+#[case(&["inspect", "no/such/dir"], "no/such/dir")]
+#[case(&["logits", "--prompt", "x", "--steps", "1", "--out", "x.safetensors", "--model", "no/such/dir"], "no/such/dir")]
+#[case(&["logits", "--prompt", "x", "--steps", "1", "--out", "no/such/dir/x", "--model", "m"], "cannot write in no/such/dir")]
+fn failures_are_one_line(#[case] args: &[&str], #[case] part: &str) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let output = verbatim().args(args).current_dir(dir.path()).output().expect("the command runs");
+    assert_eq!(output.status.code(), Some(1));
+    let message = stderr(&output);
+    assert!(message.starts_with("verbatim: error: ") && message.contains(part), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
+    assert!(output.stdout.is_empty());
+    assert_eq!(std::fs::read_dir(dir.path()).expect("a folder").count(), 0, "left files");
+}
+
+#[test]
+fn a_taken_port_is_told_before_the_model_is_loaded() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    let output = run(&["serve", "--model", "no/such/dir", "--port", &port]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("cannot listen on 127.0.0.1:"), "{}", stderr(&output));
+}
+
+#[test]
+fn generate_streams_json_and_stdin() {
+    let plain = run_with_model("generate", &["--prompt", "Hello!", "--max-tokens", "8"]);
+    assert_eq!(plain.status.code(), Some(0), "{}", stderr(&plain));
+    assert!(stdout(&plain).ends_with('\n'));
+    assert!(stderr(&plain).contains("tokens/s"));
+    let json = run_with_model("generate", &["-p", "Hello!", "-m", "8", "--json"]);
+    let json: Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!(json["text"].as_str().expect("text").trim_end(), stdout(&plain).trim_end());
+    assert!(json["generated_tokens"].as_u64().is_some_and(|n| (1..=8).contains(&n)));
+
+    let mut child = verbatim()
+        .args(["generate", "--quiet", "--prompt", "-", "--max-tokens", "8", "--model"])
+        .arg(model())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command runs");
+    child.stdin.take().expect("piped").write_all(b"Hello!").expect("written");
+    let piped = child.wait_with_output().expect("output");
+    assert_eq!(piped.stdout, plain.stdout);
+    assert!(piped.stderr.is_empty());
+}
+
+#[test]
+fn generate_draws_repeatably_with_a_seed() {
+    let args = ["--raw", "--prompt", "x", "--max-tokens", "16", "--temp", "1.5", "--seed"];
+    let text = |seed: &str| run_with_model("generate", &[&args[..], &[seed]].concat()).stdout;
+    assert_eq!(text("1"), text("1"));
+    assert_ne!(text("1"), text("2"));
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let bias_free =
+        ["generate", "--raw", "--prompt", "x", "--max-tokens", "100000", "--temp", "2", "--model"];
+    let mut child = verbatim()
+        .args(bias_free)
+        .arg(model())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command runs");
+    let mut out = child.stdout.take().expect("piped");
+    let mut byte = [0];
+    out.read_exact(&mut byte).expect("a byte");
+    drop(out);
+    let output = child.wait_with_output().expect("output");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("error"), "{}", stderr(&output));
+}
+
+/// Header and data of a safetensors file.
+fn safetensors(path: &std::path::Path) -> (Value, Vec<u8>) {
+    let bytes = std::fs::read(path).expect("the file");
+    let length = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
+    (serde_json::from_slice(&bytes[8..8 + length]).expect("JSON"), bytes[8 + length..].to_vec())
+}
+
+fn tensor<'a>(header: &Value, data: &'a [u8], name: &str) -> &'a [u8] {
+    let at = |i: usize| header[name]["data_offsets"][i].as_u64().expect("an offset") as usize;
+    &data[at(0)..at(1)]
+}
+
+#[test]
+fn logits_are_what_greedy_tokens_come_from() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let out = dir.path().join("l.safetensors");
+    let path = out.to_str().expect("text");
+    let output = run_with_model(
+        "logits",
+        &["--prompt-ids", "5,6,7,8", "--steps", "20", "--prefill-step-size", "2", "--out", path],
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let (header, data) = safetensors(&out);
+    assert_eq!(header["prompt"]["shape"], serde_json::json!([4]));
+    assert_eq!(header["tokens"]["shape"], serde_json::json!([20]));
+    assert_eq!(header["logits"]["shape"][0], 20);
+    assert_eq!(tensor(&header, &data, "prompt")[..8], [5, 0, 0, 0, 6, 0, 0, 0]);
+    assert_eq!(header["logits"]["dtype"], "BF16", "the test reads bf16");
+    let tokens = tensor(&header, &data, "tokens");
+    let logits = tensor(&header, &data, "logits");
+    for (token, row) in tokens.chunks_exact(4).zip(logits.chunks_exact(logits.len() / 20)) {
+        let token = u32::from_le_bytes(token.try_into().expect("4 bytes")) as usize;
+        let value = |i: usize| {
+            f32::from_bits(u32::from(u16::from_le_bytes([row[2 * i], row[2 * i + 1]])) << 16)
+        };
+        let best = (0..row.len() / 2).map(value).fold(f32::NEG_INFINITY, f32::max);
+        // Rounding log-probabilities to bf16 makes ties, so a token may be one step below the best.
+        assert!(value(token) >= best - best.abs() / 64.0 - 0.125, "{} {best}", value(token));
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).expect("a folder").count(), 1);
+
+    let again = dir.path().join("again.safetensors");
+    run_with_model(
+        "logits",
+        &["--prompt-ids", "5,6,7,8", "--steps", "20", "--out", again.to_str().expect("text")],
+    );
+    assert_eq!(safetensors(&again), (header, data), "chunking changes no bit on the CPU");
+}

@@ -1,0 +1,238 @@
+//! Clients that leave, stall, flood or lie; signals; and a worker in trouble.
+
+mod common;
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    sync::Arc,
+    time::Duration,
+};
+
+use common::{Events, Server, endless, eos, first_data, hello, read_all};
+use serde_json::{Value, json};
+use verbatim_engine::{Engine, EngineOptions, Health, WorkerState};
+use verbatim_server::{
+    accept::{AcceptOptions, serve},
+    routes::router,
+    state::{AppState, ServeConfig},
+};
+
+#[tokio::test]
+async fn a_client_that_leaves_a_stream_stops_its_generation() {
+    let server = Server::start(&[]);
+    let mut response =
+        server.post("/v1/chat/completions", &endless(&eos())).send().await.expect("an answer");
+    first_data(&mut response).await;
+    assert_eq!(server.health().await.1["active"], 1);
+    drop(response);
+    server.until_idle().await;
+    let (status, health) = server.health().await;
+    assert_eq!((status, &health["worker"]), (200, &json!("ready")));
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_a_plain_request_stops_its_generation() {
+    let server = Server::start(&[]);
+    let mut body = endless(&eos());
+    body["stream"] = json!(false);
+    let text = body.to_string();
+    let mut socket = server.raw();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{text}",
+        text.len()
+    );
+    socket.write_all(head.as_bytes()).expect("written");
+    server.until("active", |_, h| h["active"] == 1).await;
+    drop(socket);
+    server.until_idle().await;
+}
+
+#[tokio::test]
+async fn a_full_queue_answers_503_and_recovers() {
+    let server = Server::start(&["--max-active", "1", "--queue-limit", "1"]);
+    let mut running =
+        server.post("/v1/chat/completions", &endless(&eos())).send().await.expect("an answer");
+    first_data(&mut running).await;
+    let waiting = server.post("/v1/chat/completions", &endless(&eos())).send().await.expect("ok");
+    assert_eq!(waiting.status(), 200);
+    let refused = server.post("/v1/chat/completions", &hello()).send().await.expect("an answer");
+    assert_eq!(refused.status(), 503);
+    assert!(refused.headers()["retry-after"].to_str().expect("text").parse::<u64>().is_ok());
+    let e: Value = refused.json().await.expect("JSON");
+    assert_eq!(e["error"]["code"], "queue_full");
+    drop((running, waiting));
+    server.until_idle().await;
+    server.chat(&hello()).await;
+}
+
+#[tokio::test]
+async fn a_worker_without_progress_is_reported_as_stuck() {
+    let server = Server::start(&["--stuck-after", "0"]);
+    let mut response =
+        server.post("/v1/chat/completions", &endless(&eos())).send().await.expect("an answer");
+    first_data(&mut response).await;
+    server.until("stuck", |status, h| status == 503 && h["worker"] == "stuck").await;
+    drop(response);
+    server.until("ready again", |status, h| status == 200 && h["worker"] == "ready").await;
+}
+
+#[tokio::test]
+async fn a_dead_worker_is_reported() {
+    let engine = Engine::load(EngineOptions::new(common::model())).expect("the model loads");
+    let dead =
+        Health { state: WorkerState::Dead, since_progress: Duration::ZERO, queued: 0, active: 0 };
+    let model = common::model();
+    let state = AppState::with_probe(engine, &model, ServeConfig::default(), move || dead);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/health", listener.local_addr().expect("an address"));
+    let router = router(Arc::new(state));
+    let task =
+        tokio::spawn(serve(listener, router, AcceptOptions::default(), std::future::pending()));
+    let response = common::client().get(url).send().await.expect("an answer");
+    assert_eq!(response.status(), 503);
+    let json: Value = response.json().await.expect("JSON");
+    assert_eq!((&json["status"], &json["worker"]), (&json!("unavailable"), &json!("dead")));
+    task.abort();
+}
+
+#[tokio::test]
+async fn slow_heads_and_bodies_are_cut_off() {
+    let server = Server::start(&["--header-timeout", "0.3", "--body-timeout", "0.3"]);
+    let mut head = server.raw();
+    head.write_all(b"POST /v1/completions HTTP/1.1\r\nhost: loc").expect("written");
+    read_all(&mut head);
+    let mut idle = server.raw();
+    read_all(&mut idle);
+    let mut body = server.raw();
+    body.write_all(
+        b"POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{\"pro",
+    )
+    .expect("written");
+    assert!(read_all(&mut body).starts_with("HTTP/1.1 408 "));
+    server.chat(&hello()).await;
+}
+
+#[tokio::test]
+async fn oversized_heads_are_refused() {
+    let server = Server::start(&[]);
+    let many = "x: y\r\n".repeat(100);
+    let answer =
+        server.raw_exchange(format!("GET /health HTTP/1.1\r\nhost: a\r\n{many}\r\n").as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    let mut socket = server.raw();
+    // The server may close while this is still being written.
+    let _ = socket.write_all(
+        format!("GET /health HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "y".repeat(1 << 20)).as_bytes(),
+    );
+    let answer = read_all(&mut socket);
+    assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
+    server.chat(&hello()).await;
+}
+
+#[tokio::test]
+async fn too_many_connections_are_told_so() {
+    let server = Server::start(&["--max-connections", "2"]);
+    let held: Vec<TcpStream> = (0..2)
+        .map(|_| {
+            let mut socket = server.raw();
+            socket.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("written");
+            // The answer says that the connection has been accepted.
+            assert_ne!(socket.read(&mut [0; 64]).expect("an answer"), 0);
+            socket
+        })
+        .collect();
+    let answer = read_all(&mut server.raw());
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("too_many_connections"));
+    drop(held);
+    server.until_idle_raw();
+}
+
+impl Server {
+    /// Retries until a connection is served again.
+    fn until_idle_raw(&self) {
+        let start = std::time::Instant::now();
+        loop {
+            let answer = self.raw_exchange(
+                b"GET /health HTTP/1.1\r\nhost: a.localhost\r\nconnection: close\r\n\r\n",
+            );
+            if answer.starts_with("HTTP/1.1 200 ") {
+                return;
+            }
+            assert!(start.elapsed() < common::PATIENCE, "{answer}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+#[tokio::test]
+async fn sigterm_lets_running_requests_finish() {
+    let server = Server::start(&[]);
+    let mut body = endless(&eos());
+    body["max_tokens"] = json!(600);
+    let mut response = server.post("/v1/chat/completions", &body).send().await.expect("an answer");
+    first_data(&mut response).await;
+    server.signal("TERM");
+    // The rest of the stream arrives, with its orderly end.
+    let rest = response.text().await.expect("the rest");
+    let rest = &rest[rest.find("data: ").expect("data")..];
+    let chunks = Events::parse(rest).chunks();
+    assert_eq!(chunks.last().expect("a chunk")["choices"][0]["finish_reason"], "length");
+    assert!(TcpStream::connect(server.address).is_err(), "still accepting");
+    let (status, log) = server.wait();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[tokio::test]
+async fn sigint_ends_an_idle_server() {
+    let server = Server::start(&[]);
+    server.signal("INT");
+    assert_eq!(server.wait().0.code(), Some(0));
+}
+
+#[tokio::test]
+async fn draining_ends_at_its_limit() {
+    let server = Server::start(&["--drain-timeout", "0.2"]);
+    let mut response =
+        server.post("/v1/chat/completions", &endless(&eos())).send().await.expect("an answer");
+    first_data(&mut response).await;
+    server.signal("TERM");
+    let (status, log) = server.wait();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_at_once() {
+    let server = Server::start(&["--drain-timeout", "100000"]);
+    let mut response =
+        server.post("/v1/chat/completions", &endless(&eos())).send().await.expect("an answer");
+    first_data(&mut response).await;
+    server.signal("TERM");
+    // Signals that arrive together count once, hence more than two.
+    let mut server = server;
+    while server.is_running() {
+        server.signal("TERM");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(server.wait().0.code(), Some(143));
+}
+
+#[tokio::test]
+async fn no_client_can_forge_log_lines() {
+    let server = Server::start(&["--log-format", "json", "--log-level", "debug"]);
+    for path in ["/%0a%1b[31m", "/\u{1b}[31mred", "/x%0d%0a{}"] {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        server.raw_exchange(request.as_bytes());
+    }
+    let body = json!({"model": "x\n{\"level\":\"forged\"}\u{1b}[31m", "prompt": "x"});
+    assert_eq!(server.ask("/v1/completions", &body).await.0, 404);
+    server.signal("TERM");
+    let (_, log) = server.wait();
+    assert!(log.lines().count() > 3, "{log}");
+    for line in log.lines() {
+        let json: Value = serde_json::from_str(line).expect("every line is JSON");
+        assert_ne!(json["level"], "forged");
+        assert!(!line.contains('\u{1b}'));
+    }
+}
