@@ -1,10 +1,13 @@
 //! The one place that speaks to MLX's C interface; everything else uses safe `mlx_rs` or this.
 
 pub mod ops;
+pub mod quantized;
 mod version;
 
 pub use mlx_rs::{Array, Dtype};
 pub use version::mlx_version;
+
+use mlx_rs::{Device, DeviceType};
 
 use crate::{Error, NamedTensor, Result};
 
@@ -56,6 +59,11 @@ fn to_bytes(array: &Array) -> Result<(&'static str, Vec<u8>)> {
 
 fn values<T: mlx_rs::ArrayElement + Clone>(array: &Array) -> Result<Vec<T>> {
     array.to_vec_exact::<T>().map_err(|e| Error::Mlx(e.to_string()))
+}
+
+/// Whether computations run on MLX's CPU backend, which lacks some kernels.
+pub fn runs_on_cpu() -> Result<bool> {
+    Ok(matches!(Device::try_default()?.get_type()?, DeviceType::Cpu))
 }
 
 /// Values of an integer or float array as `f32`, row-major.

@@ -25,7 +25,7 @@ thread_local! {
 }
 
 /// Runs `f` with this thread's default stream; the handle is made once per thread.
-fn with_default_stream<T>(f: impl FnOnce(mlx_sys::mlx_stream) -> T) -> T {
+pub(super) fn with_default_stream<T>(f: impl FnOnce(mlx_sys::mlx_stream) -> T) -> T {
     STREAM.with_borrow_mut(|slot| f(slot.get_or_insert_with(Stream::new).as_ptr()))
 }
 
@@ -33,7 +33,7 @@ fn with_default_stream<T>(f: impl FnOnce(mlx_sys::mlx_stream) -> T) -> T {
 ///
 /// MLX's own message stays with mlx-rs's private handler, so ours names the operation; the callers
 /// check shapes first and do not expect failures.
-fn array_from(
+pub(super) fn array_from(
     operation: &str,
     call: impl FnOnce(*mut mlx_sys::mlx_array) -> i32,
 ) -> Result<Array> {
@@ -66,7 +66,15 @@ pub fn slice(a: &Array, start: &[i32], stop: &[i32]) -> Result<Array> {
             // SAFETY: live handles; the three index arrays hold `n` <= 8 values each.
             unsafe {
                 mlx_sys::mlx_slice(
-                    out, a.as_ptr(), start.as_ptr(), n, stop.as_ptr(), n, strides.as_ptr(), n, s,
+                    out,
+                    a.as_ptr(),
+                    start.as_ptr(),
+                    n,
+                    stop.as_ptr(),
+                    n,
+                    strides.as_ptr(),
+                    n,
+                    s,
                 )
             }
         })
@@ -89,8 +97,16 @@ pub fn slice_update_rows(a: &Array, update: &Array, start: i32) -> Result<Array>
             // SAFETY: live handles; the three index arrays hold `n` <= 8 values each.
             unsafe {
                 mlx_sys::mlx_slice_update(
-                    out, a.as_ptr(), update.as_ptr(), from.as_ptr(), n, to.as_ptr(), n,
-                    strides.as_ptr(), n, s,
+                    out,
+                    a.as_ptr(),
+                    update.as_ptr(),
+                    from.as_ptr(),
+                    n,
+                    to.as_ptr(),
+                    n,
+                    strides.as_ptr(),
+                    n,
+                    s,
                 )
             }
         })

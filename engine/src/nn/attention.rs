@@ -1,6 +1,10 @@
 //! Attention against a cache (`mlx_lm/models/base.py`, `scaled_dot_product_attention`).
 
-use mlx_rs::{Array, fast::{self, ScaledDotProductAttentionMask}};
+use mlx_rs::{
+    Array,
+    fast::{self, ScaledDotProductAttentionMask},
+    ops,
+};
 
 use crate::Result;
 
@@ -10,14 +14,39 @@ pub enum Mask {
     None,
     /// Keys up to the query's own position, counted from the end.
     Causal,
+    /// Those marked true: `[S, N]`, or what broadcasts to `[B, H, S, N]`.
+    Array(Array),
+}
+
+impl Mask {
+    /// Keys up to the query's own position and, with a `window`, only the last that many, as an
+    /// array for `new` queries behind `offset` keys: `[new, offset + new]` (`create_causal_mask`).
+    pub fn causal_array(new: i32, offset: i32, window: Option<i32>) -> Result<Self> {
+        let keys = ops::arange::<i32, i32>(0, offset + new, None)?;
+        let queries = if offset == 0 {
+            keys.clone()
+        } else {
+            ops::arange::<i32, i32>(offset, offset + new, None)?
+        };
+        let queries = ops::expand_dims(&queries, 1)?;
+        let keys = ops::expand_dims(&keys, 0)?;
+        let mut mask = ops::ge(&queries, &keys)?;
+        if let Some(window) = window {
+            let end = ops::add(&keys, Array::from_int(window))?;
+            mask = ops::logical_and(&mask, ops::lt(&queries, end)?)?;
+        }
+        Ok(Self::Array(mask))
+    }
 }
 
 /// `softmax(scale · q kᵀ) v`; `q: [B, H, S, D]`, `k, v: [B, KV, N, D]`, result `[B, H, S, D]`.
 pub fn attend(q: &Array, k: &Array, v: &Array, scale: f32, mask: &Mask) -> Result<Array> {
-    Ok(match mask {
-        Mask::None => fast::scaled_dot_product_attention(q, k, v, scale, None, None)?,
-        Mask::Causal => fast::scaled_dot_product_attention(
-            q, k, v, scale, ScaledDotProductAttentionMask::Causal, None,
-        )?,
-    })
+    let mask = match mask {
+        Mask::None => {
+            return Ok(fast::scaled_dot_product_attention(q, k, v, scale, None, None)?);
+        }
+        Mask::Causal => ScaledDotProductAttentionMask::Causal,
+        Mask::Array(array) => ScaledDotProductAttentionMask::Array(array),
+    };
+    Ok(fast::scaled_dot_product_attention(q, k, v, scale, mask, None)?)
 }

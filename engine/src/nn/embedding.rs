@@ -33,16 +33,7 @@ impl Embedding {
     pub fn forward(&self, ids: &Array) -> Result<Array> {
         match self {
             Self::Dense { table, .. } => Ok(ops::indexing::take_axis(table, ids, 0)?),
-            Self::Quantized(q) => {
-                let rows = |a: &Array| ops::indexing::take_axis(a, ids, 0);
-                Ok(ops::dequantize(
-                    rows(&q.weight)?,
-                    rows(&q.scales)?,
-                    &rows(&q.biases)?,
-                    q.spec.group_size as i32,
-                    q.spec.bits as i32,
-                )?)
-            }
+            Self::Quantized(q) => q.rows(ids),
         }
     }
 
@@ -58,7 +49,7 @@ impl Embedding {
     pub fn dtype(&self) -> Dtype {
         match self {
             Self::Dense { table, .. } => table.dtype(),
-            Self::Quantized(q) => q.scales.dtype(),
+            Self::Quantized(q) => q.dtype(),
         }
     }
 
@@ -66,7 +57,7 @@ impl Embedding {
     pub fn arrays<'a>(&'a self, out: &mut Vec<&'a Array>) {
         match self {
             Self::Dense { table, table_t } => out.extend([table, table_t]),
-            Self::Quantized(q) => out.extend([&q.weight, &q.scales, &q.biases]),
+            Self::Quantized(q) => q.arrays(out),
         }
     }
 }

@@ -1,9 +1,13 @@
 //! Dense and quantized linear layers (`mlx/nn/layers/linear.py`, `quantized.py`).
 
-use mlx_rs::{Array, ops};
+use mlx_rs::{Array, Dtype, ops};
 
 use super::Params;
-use crate::{Result, mlx::ops as gap, weights::ModuleQuantization};
+use crate::{
+    Result,
+    mlx::{ops as gap, quantized::Packed},
+    weights::ModuleQuantization,
+};
 
 /// `y = x Wᵀ (+ b)`; `x: [.., in]`, `y: [.., out]`.
 pub struct Linear {
@@ -17,40 +21,64 @@ enum Kind {
     Quantized(QuantizedWeight),
 }
 
-/// A packed weight with its per-group scales and biases.
+/// A packed weight with its per-group scales and, in affine mode, biases.
 pub struct QuantizedWeight {
-    /// `[out, in * bits / 32]` u32.
+    /// `[.., out, in * bits / 32]` u32.
     pub weight: Array,
-    /// `[out, in / group_size]`.
+    /// `[.., out, in / group_size]`.
     pub scales: Array,
-    /// `[out, in / group_size]`.
-    pub biases: Array,
+    /// `[.., out, in / group_size]`.
+    pub biases: Option<Array>,
     /// Group size, bits and mode.
     pub spec: ModuleQuantization,
 }
 
 impl QuantizedWeight {
-    /// Takes `path.{weight,scales,biases}`.
+    /// Takes `path.{weight,scales}` and, in affine mode, `path.biases`.
     pub fn take(params: &mut Params, path: &str, spec: ModuleQuantization) -> Result<Self> {
         Ok(Self {
             weight: params.take(&format!("{path}.weight"))?,
             scales: params.take(&format!("{path}.scales"))?,
-            biases: params.take(&format!("{path}.biases"))?,
+            biases: spec
+                .has_biases()
+                .then(|| params.take(&format!("{path}.biases")))
+                .transpose()?,
             spec,
         })
     }
 
     /// `x Wᵀ` without unpacking the weight.
     pub fn matmul(&self, x: &Array) -> Result<Array> {
-        Ok(ops::quantized_matmul(
-            x,
-            &self.weight,
-            &self.scales,
-            &self.biases,
-            true,
-            self.spec.group_size as i32,
-            self.spec.bits as i32,
-        )?)
+        self.packed().matmul(x)
+    }
+
+    /// `x Wₑᵀ` with the matrix `e` that `indices` names per row of `x`.
+    pub fn gather_matmul(&self, x: &Array, indices: &Array, sorted: bool) -> Result<Array> {
+        self.packed().gather_matmul(x, indices, sorted)
+    }
+
+    /// The rows that `ids` name, unpacked.
+    pub fn rows(&self, ids: &Array) -> Result<Array> {
+        let (weight, scales) = (self.weight.take_axis(ids, 0)?, self.scales.take_axis(ids, 0)?);
+        let biases = self.biases.as_ref().map(|b| b.take_axis(ids, 0)).transpose()?;
+        let spec = self.spec;
+        Packed { weight: &weight, scales: &scales, biases: biases.as_ref(), spec }.unpack()
+    }
+
+    /// The dtype of what the weight stands for: that of its scales or, where those are bytes, bf16.
+    pub fn dtype(&self) -> Dtype {
+        if self.spec.has_biases() { self.scales.dtype() } else { Dtype::Bfloat16 }
+    }
+
+    /// Every array that the weight consists of.
+    pub fn arrays<'a>(&'a self, out: &mut Vec<&'a Array>) {
+        out.extend([&self.weight, &self.scales]);
+        out.extend(&self.biases);
+    }
+
+    fn packed(&self) -> Packed<'_> {
+        let Self { weight, scales, biases, spec } = self;
+        Packed { weight, scales, biases: biases.as_ref(), spec: *spec }
     }
 }
 
@@ -79,7 +107,7 @@ impl Linear {
     pub fn arrays<'a>(&'a self, out: &mut Vec<&'a Array>) {
         match &self.kind {
             Kind::Dense(w) => out.push(w),
-            Kind::Quantized(q) => out.extend([&q.weight, &q.scales, &q.biases]),
+            Kind::Quantized(q) => q.arrays(out),
         }
         out.extend(&self.bias);
     }

@@ -1,15 +1,21 @@
 //! Layers shared by the model families; op order as in `mlx/nn/layers` and `mlx_lm/models/base.py`.
 
+mod activation;
 mod attention;
 mod embedding;
 mod linear;
 mod norm;
 mod params;
 mod rope;
+mod scalar;
+mod switch;
 
+pub use activation::GeluApprox;
 pub use attention::{Mask, attend};
 pub use embedding::Embedding;
 pub use linear::Linear;
-pub use norm::RmsNorm;
+pub use norm::{RmsNorm, rms_norm};
 pub use params::Params;
 pub use rope::Rope;
+pub use scalar::WeakScalar;
+pub use switch::SwitchGlu;

@@ -27,3 +27,8 @@ impl RmsNorm {
         out.push(&self.weight);
     }
 }
+
+/// RMS norm over the last axis without a weight.
+pub fn rms_norm(x: &Array, eps: f64) -> Result<Array> {
+    Ok(fast::rms_norm(x, None, eps as f32)?)
+}

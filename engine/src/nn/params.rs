@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use mlx_rs::Array;
 
-use crate::{Error, Result, weights::{ModuleQuantization, WeightPlan}};
+use crate::{
+    Error, Result,
+    weights::{ModuleQuantization, WeightPlan},
+};
 
 /// A checkpoint's tensors by name, taken out one by one while a model is built.
 pub struct Params {
@@ -20,9 +23,7 @@ impl Params {
 
     /// Removes and returns tensor `name`.
     pub fn take(&mut self, name: &str) -> Result<Array> {
-        self.tensors
-            .remove(name)
-            .ok_or_else(|| Error::Weights(format!("tensor {name} is missing")))
+        self.tensors.remove(name).ok_or_else(|| Error::Weights(format!("tensor {name} is missing")))
     }
 
     /// How the module at `path` is quantized, or `None` when it is dense.

@@ -35,13 +35,35 @@ impl Rope {
                 scale: 1.0,
                 freqs: Some(llama3_freqs(dims, base, llama3)?),
             },
+            RopeScaling::Proportional { partial_rotary_factor, factor } => Self {
+                dims,
+                traditional,
+                base: None,
+                scale: 1.0,
+                freqs: Some(proportional_freqs(dims, base, *partial_rotary_factor, *factor)?),
+            },
         })
     }
 
     /// Rotates `x: [B, H, S, D]` whose first row stands at position `offset`.
     pub fn forward(&self, x: &Array, offset: i32) -> Result<Array> {
         let base = self.base;
-        Ok(fast::rope(x, self.dims, self.traditional, base, self.scale, offset, self.freqs.as_ref())?)
+        Ok(fast::rope(
+            x,
+            self.dims,
+            self.traditional,
+            base,
+            self.scale,
+            offset,
+            self.freqs.as_ref(),
+        )?)
+    }
+
+    /// [`Rope::forward`] with the position in an array, which layers can share: `[]` or `[B]` i32.
+    pub fn forward_at(&self, x: &Array, offset: &Array) -> Result<Array> {
+        let Self { dims, traditional, base, scale, freqs } = self;
+        let freqs = freqs.as_ref();
+        Ok(fast::rope_dynamic(x, *dims, *traditional, *base, *scale, offset, freqs)?)
     }
 }
 
@@ -68,9 +90,18 @@ fn llama3_freqs(dims: i32, base: f64, s: &crate::weights::Llama3Scaling) -> Resu
         )?,
         number(s.high_freq_factor - s.low_freq_factor)?,
     )?;
-    let blend = ops::add(
-        ops::divide(ops::subtract(number(1.0)?, &smooth)?, number(s.factor)?)?,
-        smooth,
-    )?;
+    let blend =
+        ops::add(ops::divide(ops::subtract(number(1.0)?, &smooth)?, number(s.factor)?)?, smooth)?;
     Ok(ops::select(is_medium, ops::divide(&freqs, blend)?, &freqs)?)
+}
+
+/// Inverse frequencies of which only the first part of the features rotates; the others have
+/// infinite wavelengths (`ProportionalRoPE`).
+fn proportional_freqs(dims: i32, base: f64, partial: f64, factor: f64) -> Result<Array> {
+    let number = |v: f64| scalar(v, Dtype::Float32);
+    let rotated = (f64::from(dims) * partial) as i32;
+    let exponents = ops::divide(ops::arange::<i32, f32>(0, rotated, 2)?, number(f64::from(dims))?)?;
+    let freqs = ops::multiply(number(factor)?, ops::power(number(base)?, exponents)?)?;
+    let still = ops::full::<f32>(&[(dims - rotated) / 2], number(f64::INFINITY)?)?;
+    Ok(ops::concatenate(&[freqs, still], 0)?)
 }

@@ -102,6 +102,15 @@ impl<'a> Fields<'a> {
         Ok(self.opt_int(key, range)?.map(|v| v as usize))
     }
 
+    /// [`Fields::size`], `default` when absent. `null` is refused: in Python it would not be the
+    /// default.
+    pub fn size_or(&self, key: &str, range: RangeInclusive<u64>, default: usize) -> Result<usize> {
+        if let Some(value @ Value::Null) = self.raw(key) {
+            return Err(self.wrong(key, value, &int_words(&range)));
+        }
+        Ok(self.opt_size(key, range)?.unwrap_or(default))
+    }
+
     /// A required number.
     pub fn float(&self, key: &str, range: FloatRange) -> Result<f64> {
         self.required(key, self.opt_float(key, range)?, range.words())

@@ -15,6 +15,13 @@ pub enum RopeScaling {
     },
     /// Long wavelengths are stretched, with a smooth transition.
     Llama3(Llama3Scaling),
+    /// Only the first part of the features rotates, at the frequencies that the whole would have.
+    Proportional {
+        /// The part, from 0 to 1.
+        partial_rotary_factor: f64,
+        /// Multiplies the wavelengths; greater than 0.
+        factor: f64,
+    },
 }
 
 /// Parameters of Llama 3's rescaling.
@@ -30,6 +37,8 @@ pub struct Llama3Scaling {
     pub original_max_position_embeddings: f64,
 }
 
+/// Rotary base of an object that names none.
+const DEFAULT_THETA: f64 = 10_000.0;
 /// Keys that may accompany any type without meaning for the supported ones.
 const INERT: &[&str] = &["original_max_position_embeddings"];
 
@@ -57,6 +66,33 @@ impl RopeScaling {
             )));
         }
         Ok(scaling)
+    }
+
+    /// Reads an object that carries its own `rope_theta` (10 000 where absent): theta and scaling.
+    ///
+    /// Families that rotate each type of layer its own way have one such object per type.
+    ///
+    /// # Errors
+    /// As [`RopeScaling::from_fields`]; `proportional` is accepted here, and a
+    /// `partial_rotary_factor` below 1 only with it, since mlx-lm reads it for no other type.
+    pub fn with_theta(rope: &Fields<'_>) -> Result<(f64, Self)> {
+        let theta = rope.float_or("rope_theta", FloatRange::Positive, DEFAULT_THETA)?;
+        let partial = rope.float_or("partial_rotary_factor", FloatRange::Finite, 1.0)?;
+        let expect_partial = |expected: &str| {
+            Err(rope.wrong("partial_rotary_factor", &serde_json::Value::from(partial), expected))
+        };
+        if Self::kind(rope)? != "proportional" {
+            if partial != 1.0 {
+                return expect_partial("1, unless rope_type is proportional");
+            }
+            return Ok((theta, Self::from_object(rope, theta)?));
+        }
+        if !(0.0..=1.0).contains(&partial) {
+            return expect_partial("a number from 0 to 1");
+        }
+        let factor = rope.float_or("factor", FloatRange::Positive, 1.0)?;
+        rope.finish(INERT)?;
+        Ok((theta, Self::Proportional { partial_rotary_factor: partial, factor }))
     }
 
     fn from_object(rope: &Fields<'_>, theta: f64) -> Result<Self> {
