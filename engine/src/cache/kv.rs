@@ -12,7 +12,7 @@ use crate::{
 const STEP: i32 = 256;
 
 /// Keys and values in buffers that grow by [`STEP`] rows; rows from `offset` on are unused.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct KvCache {
     /// `[B, KV, capacity, D]` each.
     buffers: Option<(Array, Array)>,
@@ -25,9 +25,13 @@ impl KvCache {
         self.offset as usize
     }
 
-    /// One new token sees everything; several see what lies before them.
-    pub fn mask(new: usize) -> Mask {
-        if new == 1 { Mask::None } else { Mask::Causal }
+    /// One new token sees everything; several see what lies before them, within `window`.
+    pub fn mask(&self, new: usize, window: Option<usize>) -> Result<Mask> {
+        match window {
+            Some(window) => Mask::causal_array(new as i32, self.offset, Some(window as i32)),
+            None if new == 1 => Ok(Mask::None),
+            None => Ok(Mask::Causal),
+        }
     }
 
     /// Writes `k, v: [B, KV, S, D]` behind the stored rows and returns the filled part.
@@ -54,6 +58,13 @@ impl KvCache {
     /// Both buffers, or nothing before the first token.
     pub fn state(&self) -> Vec<&Array> {
         self.buffers.iter().flat_map(|(k, v)| [k, v]).collect()
+    }
+
+    /// Forgets the last `n` tokens, or all; returns how many.
+    pub fn trim(&mut self, n: usize) -> usize {
+        let n = (n as i32).min(self.offset);
+        self.offset -= n;
+        n as usize
     }
 }
 

@@ -64,7 +64,8 @@ impl Attention {
         let (k, v) = cache.update_and_fetch(&k, &v)?;
 
         let out = attend(&q, &k, &v, self.scale, mask)?;
-        let out = out.transpose_axes(&[0, 2, 1, 3])?.reshape(&[b, s, self.heads * self.head_dim])?;
+        let out =
+            out.transpose_axes(&[0, 2, 1, 3])?.reshape(&[b, s, self.heads * self.head_dim])?;
         self.o_proj.forward(&out)
     }
 
@@ -193,7 +194,14 @@ pub fn build(dir: &ModelDir, mutation: Mutation) -> Result<Box<dyn Model>> {
     };
     p.finish()?;
     let dtype = embed_tokens.dtype();
-    Ok(Box::new(Llama { embed_tokens, blocks, norm, lm_head, vocab_size: config.vocab_size, dtype }))
+    Ok(Box::new(Llama {
+        embed_tokens,
+        blocks,
+        norm,
+        lm_head,
+        vocab_size: config.vocab_size,
+        dtype,
+    }))
 }
 
 impl Model for Llama {
@@ -201,7 +209,7 @@ impl Model for Llama {
         let Some(first) = caches.first() else {
             return Err(Error::Request("the sequence has no cache".into()));
         };
-        let mask = first.mask(ids.dim(1) as usize);
+        let mask = first.mask(ids.dim(1) as usize, None)?;
         let mut h = self.embed_tokens.forward(ids)?;
         probe.see(|| "model.embed_tokens".into(), &h);
         for (i, (block, cache)) in self.blocks.iter().zip(caches).enumerate() {

@@ -1,0 +1,208 @@
+//! Key-value cache of a sliding window (`RotatingKVCache` of `mlx_lm/models/cache.py`).
+
+use mlx_rs::{Array, ops};
+
+use crate::{
+    Result,
+    mlx::ops::{slice_rows, slice_update_rows},
+    nn::Mask,
+};
+
+/// Rows by which the buffers grow while single tokens arrive.
+const STEP: i32 = 256;
+
+/// Keys and values of the last `max_size` tokens.
+///
+/// Single tokens overwrite the oldest row in place; several at once bring the rows into temporal
+/// order and are appended, with up to `max_size - 1` rows before them. Attention sums over rows as
+/// they lie, so their order is part of the result.
+#[derive(Debug, Clone)]
+pub struct RotatingKvCache {
+    /// `[B, KV, rows, D]` each.
+    buffers: Option<(Array, Array)>,
+    /// Tokens seen.
+    offset: i32,
+    /// Row behind the one written last.
+    idx: i32,
+    max_size: i32,
+    /// Rows at the start that are never overwritten.
+    keep: i32,
+    /// Hands rows out in temporal order: a deliberate mistake.
+    reordered: bool,
+}
+
+impl RotatingKvCache {
+    /// An empty cache for the last `max_size` tokens, the first `keep` of all among them.
+    pub fn new(max_size: usize, keep: usize) -> Self {
+        let (max_size, keep) = (max_size as i32, keep as i32);
+        Self { buffers: None, offset: 0, idx: 0, max_size, keep, reordered: false }
+    }
+
+    /// The same cache, with rows handed out oldest first.
+    #[must_use]
+    pub fn reordered(mut self) -> Self {
+        self.reordered = true;
+        self
+    }
+
+    /// Tokens seen.
+    pub fn offset(&self) -> usize {
+        self.offset as usize
+    }
+
+    /// Appends `k, v: [B, KV, S, D]`; returns the rows to attend to, in the order of the buffers.
+    pub fn update_and_fetch(&mut self, k: &Array, v: &Array) -> Result<(Array, Array)> {
+        if k.dim(-2) == 1 {
+            return self.update_in_place(k, v);
+        }
+        self.update_concat(k, v)
+    }
+
+    /// The mask for `new` further tokens that see the last `window` each (`max_size` when `None`).
+    pub fn mask(&self, new: usize, window: Option<usize>) -> Result<Mask> {
+        let (new, window) = (new as i32, window.map(|w| w as i32));
+        if new == 1 {
+            return self.single_mask(window);
+        }
+        let window = window.unwrap_or(self.max_size);
+        let offset = self.offset.min(self.max_size - 1);
+        if offset + new > window {
+            return Mask::causal_array(new, offset, Some(window));
+        }
+        Ok(Mask::Causal)
+    }
+
+    /// Both buffers, or nothing before the first token.
+    pub fn state(&self) -> Vec<&Array> {
+        self.buffers.iter().flat_map(|(k, v)| [k, v]).collect()
+    }
+
+    /// Whether tokens can be forgotten again: not once a row was overwritten.
+    pub fn is_trimmable(&self) -> bool {
+        self.offset < self.max_size
+    }
+
+    /// Forgets the last `n` tokens, or all; returns how many. Only while
+    /// [`RotatingKvCache::is_trimmable`].
+    pub fn trim(&mut self, n: usize) -> usize {
+        let n = (n as i32).min(self.offset);
+        self.offset -= n;
+        self.idx -= n;
+        n as usize
+    }
+
+    fn update_concat(&mut self, k: &Array, v: &Array) -> Result<(Array, Array)> {
+        let (keys, values) = match self.buffers.take() {
+            None => (k.clone(), v.clone()),
+            Some((keys, values)) => {
+                let (keys, values) = (self.temporal(&keys)?, self.temporal(&values)?);
+                // Every new token gets to see `max_size` rows, its own included.
+                let surplus = keys.dim(-2) - self.max_size + 1;
+                (self.trimmed(&keys, surplus, Some(k))?, self.trimmed(&values, surplus, Some(v))?)
+            }
+        };
+        self.offset += k.dim(-2);
+        self.idx = keys.dim(-2);
+        self.buffers = Some((keys.clone(), values.clone()));
+        Ok((keys, values))
+    }
+
+    fn update_in_place(&mut self, k: &Array, v: &Array) -> Result<(Array, Array)> {
+        let (keys, values) = self.with_room(k, v)?;
+        let surplus = keys.dim(-2) - self.max_size;
+        let (keys, values) = if surplus > 0 {
+            self.idx = self.max_size;
+            (self.trimmed(&keys, surplus, None)?, self.trimmed(&values, surplus, None)?)
+        } else {
+            (keys, values)
+        };
+        if self.idx == self.max_size {
+            self.idx = self.keep;
+        }
+        let keys = slice_update_rows(&keys, k, self.idx)?;
+        let values = slice_update_rows(&values, v, self.idx)?;
+        self.offset += 1;
+        self.idx += 1;
+        let filled = if self.offset < keys.dim(-2) {
+            (slice_rows(&keys, 0, self.offset)?, slice_rows(&values, 0, self.offset)?)
+        } else {
+            (keys.clone(), values.clone())
+        };
+        self.buffers = Some((keys, values));
+        if self.reordered {
+            return Ok((self.temporal(&filled.0)?, self.temporal(&filled.1)?));
+        }
+        Ok(filled)
+    }
+
+    /// Takes the buffers out, grown where one more row has no place yet.
+    fn with_room(&mut self, k: &Array, v: &Array) -> Result<(Array, Array)> {
+        let prev = self.offset;
+        let grows = |keys: &Array| prev >= keys.dim(-2) && keys.dim(-2) < self.max_size;
+        let rows = STEP.min(self.max_size - prev);
+        match self.buffers.take() {
+            Some((keys, values)) if grows(&keys) => {
+                self.idx = prev;
+                let append = |old: &Array, new: &Array| -> Result<Array> {
+                    Ok(ops::concatenate(&[old, &zero_rows(new, rows)?], -2)?)
+                };
+                Ok((append(&keys, k)?, append(&values, v)?))
+            }
+            Some(buffers) => Ok(buffers),
+            None => {
+                self.idx = prev;
+                Ok((zero_rows(k, rows)?, zero_rows(v, rows)?))
+            }
+        }
+    }
+
+    /// `rows` oldest first, without those that hold nothing yet.
+    fn temporal(&self, rows: &Array) -> Result<Array> {
+        let n = rows.dim(-2);
+        if self.idx == n {
+            return Ok(rows.clone());
+        }
+        if self.idx < self.offset {
+            let parts = [
+                slice_rows(rows, 0, self.keep)?,
+                slice_rows(rows, self.idx, n)?,
+                slice_rows(rows, self.keep, self.idx)?,
+            ];
+            return Ok(ops::concatenate(&parts, -2)?);
+        }
+        slice_rows(rows, 0, self.idx)
+    }
+
+    /// `rows` without the oldest `surplus` behind the kept ones, followed by `append`.
+    fn trimmed(&self, rows: &Array, surplus: i32, append: Option<&Array>) -> Result<Array> {
+        let mut parts = if surplus > 0 {
+            let from = surplus + self.keep;
+            vec![slice_rows(rows, 0, self.keep)?, slice_rows(rows, from, rows.dim(-2))?]
+        } else {
+            vec![rows.clone()]
+        };
+        parts.extend(append.cloned());
+        Ok(ops::concatenate(&parts, -2)?)
+    }
+
+    /// One token sees every row, unless its window is narrower than the cache.
+    fn single_mask(&self, window: Option<i32>) -> Result<Mask> {
+        let Some(window) = window else { return Ok(Mask::None) };
+        if self.offset < window || self.max_size <= window {
+            return Ok(Mask::None);
+        }
+        let next = if self.idx >= self.max_size { 0 } else { self.idx };
+        let rows = (self.offset + 1).min(self.max_size);
+        // The newest rows by age, rolled to where the ring holds them.
+        let seen: Vec<bool> =
+            (0..rows).map(|row| (row - next - 1).rem_euclid(rows) >= rows - window).collect();
+        Ok(Mask::Array(Array::from_slice(&seen, &[rows])))
+    }
+}
+
+fn zero_rows(like: &Array, rows: i32) -> Result<Array> {
+    let mut shape = like.shape().to_vec();
+    let axis = shape.len() - 2;
+    shape[axis] = rows;
+    Ok(ops::zeros_dtype(&shape, like.dtype())?)
+}
