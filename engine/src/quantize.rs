@@ -13,8 +13,8 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     Error, Result,
-    models::{self, Checkpoint},
-    weights::{AFFINE_BITS, AFFINE_GROUP_SIZES, ModelDir},
+    models::{self, Checkpoint, QuantOverride},
+    weights::{AFFINE_BITS, AFFINE_GROUP_SIZES, ExpectedModule, ModelDir},
 };
 
 /// Weights of one file; larger models need shards, which are not written yet.
@@ -133,6 +133,7 @@ fn convert(source: &Path, target: &Path, spec: QuantizeSpec) -> Result<()> {
     if dir.quantization()?.is_some() {
         return Err(Error::Config("the model is quantized already; start from a dense one".into()));
     }
+    let quant_override = models::family(&dir)?.quant_override;
     let Checkpoint { mut tensors, expected, layers } = models::checkpoint(&dir)?;
     cast(&dir, &mut tensors)?;
 
@@ -149,13 +150,21 @@ fn convert(source: &Path, target: &Path, spec: QuantizeSpec) -> Result<()> {
         if !module.weight.last().is_some_and(|dims| dims.is_multiple_of(group_size)) {
             continue;
         }
-        let bits = match spec {
-            QuantizeSpec::Uniform { bits, .. } => bits,
-            QuantizeSpec::Recipe { recipe, group_size } => {
+        let (bits, group_size) = match spec {
+            QuantizeSpec::Uniform { bits, .. } => match quant_override(path) {
+                None => (bits, group_size),
+                Some(own) => {
+                    check_groups(module, own)?;
+                    let settings = json!({"group_size": own.group_size, "bits": own.bits});
+                    quantization.insert(path.clone(), settings);
+                    (own.bits, own.group_size)
+                }
+            },
+            QuantizeSpec::Recipe { recipe, group_size: written } => {
                 let bits = recipe.bits_for(path, layers);
-                let own = json!({"group_size": group_size, "bits": bits, "mode": "affine"});
+                let own = json!({"group_size": written, "bits": bits, "mode": "affine"});
                 quantization.insert(path.clone(), own);
-                bits
+                (bits, group_size)
             }
         };
         quantize_module(&mut tensors, path, group_size, bits)?;
@@ -166,9 +175,24 @@ fn convert(source: &Path, target: &Path, spec: QuantizeSpec) -> Result<()> {
     write(source, target, &config, &tensors)
 }
 
+/// A family's own settings have to fit the module, whatever the others' are.
+fn check_groups(module: &ExpectedModule, own: QuantOverride) -> Result<()> {
+    let dims = module.weight.last().copied().unwrap_or(0);
+    if dims.is_multiple_of(own.group_size) {
+        return Ok(());
+    }
+    Err(Error::Request(format!(
+        "{} is always quantized in groups of {}, which do not divide its rows of {dims}; \
+         mlx-lm cannot quantize this model either",
+        module.path, own.group_size
+    )))
+}
+
 /// Casts floating tensors to the configuration's dtype, as `convert` does.
 fn cast(dir: &ModelDir, tensors: &mut BTreeMap<String, Array>) -> Result<()> {
-    let dtype = match dir.config().get("torch_dtype").and_then(Value::as_str) {
+    let outer = dir.config().get("torch_dtype").filter(|v| !v.is_null());
+    let inner = || dir.config().get("text_config").and_then(|t| t.get("dtype"));
+    let dtype = match outer.or_else(inner).and_then(Value::as_str) {
         Some("float16") => Dtype::Float16,
         Some("bfloat16") => Dtype::Bfloat16,
         Some("float32") => Dtype::Float32,

@@ -1,5 +1,6 @@
 //! Model families: a folder each, one line each in [`FAMILIES`].
 
+pub mod gemma4;
 pub mod llama;
 
 use std::collections::BTreeMap;
@@ -69,6 +70,18 @@ pub struct Family {
     pub build: fn(&ModelDir, Mutation) -> Result<Box<dyn Model>>,
     /// Reads the sanitized, unread tensors and what the model expects of them.
     pub checkpoint: fn(&ModelDir) -> Result<Checkpoint>,
+    /// Settings of the module at a path where every module is to be quantized alike; `None`
+    /// follows the others (mlx-lm's `quant_predicate`).
+    pub quant_override: fn(&str) -> Option<QuantOverride>,
+}
+
+/// Affine settings that a family gives one of its modules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuantOverride {
+    /// Bits per weight.
+    pub bits: u32,
+    /// Weights that share a scale.
+    pub group_size: usize,
 }
 
 /// A model's tensors before any layer owns them.
@@ -82,7 +95,7 @@ pub struct Checkpoint {
 }
 
 /// Every supported family.
-pub const FAMILIES: &[Family] = &[llama::FAMILY];
+pub const FAMILIES: &[Family] = &[llama::FAMILY, gemma4::FAMILY];
 
 /// Builds the model of `dir` with the family its `model_type` names.
 pub fn build(dir: &ModelDir, mutation: Mutation) -> Result<Box<dyn Model>> {
@@ -129,4 +142,12 @@ pub enum Mutation {
     OffsetByOne,
     /// Attention is scaled by the float below the right one.
     AttentionScaleOff,
+    /// The embedding is scaled in f32, not in its own dtype.
+    ScalarsInF32,
+    /// A sliding window's rows are attended to oldest first, not as the ring holds them.
+    RingInTemporalOrder,
+    /// A sliding window is one token wider.
+    WindowOffByOne,
+    /// The outputs of a token's experts are summed in reverse order.
+    ExpertsReversed,
 }

@@ -13,4 +13,5 @@ pub const FAMILY: Family = Family {
     facts: |dir| Ok(Box::new(LlamaConfig::from_dir(dir)?)),
     build: model::build,
     checkpoint: model::checkpoint,
+    quant_override: |_| None,
 };
