@@ -13,12 +13,14 @@ mod router;
 mod special;
 mod template;
 mod tokenizer;
+mod tools;
 
 pub use detokenizer::Detokenizer;
 pub use markers::{Thinking, ToolFormat};
 pub use pipeline::{Output, TextPipeline};
 pub use template::{ChatInput, ChatTemplate};
 pub use tokenizer::Tokenizer;
+pub use tools::{ToolCall, ToolError, ToolParser};
 
 /// Where a run of generated text belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]

@@ -68,20 +68,12 @@ pub enum ToolFormat {
 impl ToolFormat {
     /// Text that opens a call.
     pub fn start(self) -> &'static str {
-        match self {
-            Self::Gemma4 => "<|tool_call>",
-            Self::Json | Self::Qwen3Coder => "<tool_call>",
-            Self::MiniCpm5 => "<function name=",
-        }
+        self.parser().start()
     }
 
     /// Text that closes a call.
     pub fn end(self) -> &'static str {
-        match self {
-            Self::Gemma4 => "<tool_call|>",
-            Self::Json | Self::Qwen3Coder => "</tool_call>",
-            Self::MiniCpm5 => "</function>",
-        }
+        self.parser().end()
     }
 
     /// The format that `tool_parser_type` of `tokenizer_config.json` names.
