@@ -64,6 +64,12 @@ def check_interpreter():
              "apt-get install libpython3-dev python3-venv (pyenv: PYTHON_CONFIGURE_OPTS=--enable-shared).")
 
 
+def check_compiler():
+    """mlx-lm's samplers go through mx.compile, which calls g++ and without it quietly computes otherwise."""
+    if sys.platform.startswith("linux") and shutil.which("g++") is None:
+        fail("g++ was not found; MLX compiles kernels with it. On Debian: apt-get install g++.")
+
+
 def install():
     if VENV.exists():
         shutil.rmtree(VENV)
@@ -107,6 +113,7 @@ def main():
     if sys.prefix != sys.base_prefix:
         fail("run this with the system's Python, not inside a virtual environment.")
     check_interpreter()
+    check_compiler()
     stamp = VENV / "verbatim-stamp"
     wanted = wanted_stamp()
     fresh = not (stamp.is_file() and stamp.read_text() == wanted)
