@@ -2,6 +2,7 @@
 
 use mlx_rs::{Array, ops};
 
+use super::file::{Item, Parts, buffer_items};
 use crate::{
     Result,
     mlx::ops::{slice_rows, slice_update_rows},
@@ -58,6 +59,18 @@ impl KvCache {
     /// Both buffers, or nothing before the first token.
     pub fn state(&self) -> Vec<&Array> {
         self.buffers.iter().flat_map(|(k, v)| [k, v]).collect()
+    }
+
+    /// The state as mlx-lm names it.
+    pub(super) fn parts(&self) -> Parts<'_> {
+        let mut items = Vec::from(buffer_items(self.buffers.as_ref()));
+        items.push(("2", Item::Number(self.offset)));
+        Parts { class: "KVCache", items }
+    }
+
+    /// A cache of checked parts.
+    pub(super) fn from_parts(buffers: Option<(Array, Array)>, offset: i32) -> Self {
+        Self { buffers, offset }
     }
 
     /// Forgets the last `n` tokens, or all; returns how many.

@@ -2,6 +2,7 @@
 
 use mlx_rs::{Array, ops};
 
+use super::file::{Item, Parts, buffer_items};
 use crate::{
     Result,
     mlx::ops::{slice_rows, slice_update_rows},
@@ -75,6 +76,20 @@ impl RotatingKvCache {
     /// Both buffers, or nothing before the first token.
     pub fn state(&self) -> Vec<&Array> {
         self.buffers.iter().flat_map(|(k, v)| [k, v]).collect()
+    }
+
+    /// The state as mlx-lm names it.
+    pub(super) fn parts(&self) -> Parts<'_> {
+        let mut items = Vec::from(buffer_items(self.buffers.as_ref()));
+        let numbers = [("2", self.offset), ("3", self.keep), ("4", self.max_size), ("5", self.idx)];
+        items.extend(numbers.map(|(name, n)| (name, Item::Number(n))));
+        Parts { class: "RotatingKVCache", items }
+    }
+
+    /// A cache of checked parts: `offset`, `keep`, `max_size`, `idx`.
+    pub(super) fn from_parts(buffers: Option<(Array, Array)>, numbers: [i32; 4]) -> Self {
+        let [offset, keep, max_size, idx] = numbers;
+        Self { buffers, offset, idx, max_size, keep, reordered: false }
     }
 
     /// Whether tokens can be forgotten again: not once a row was overwritten.
@@ -206,3 +221,6 @@ fn zero_rows(like: &Array, rows: i32) -> Result<Array> {
     shape[axis] = rows;
     Ok(ops::zeros_dtype(&shape, like.dtype())?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 pub mod gemma4;
 pub mod llama;
+pub mod qwen3_5;
 
 use std::collections::BTreeMap;
 
@@ -95,7 +96,7 @@ pub struct Checkpoint {
 }
 
 /// Every supported family.
-pub const FAMILIES: &[Family] = &[llama::FAMILY, gemma4::FAMILY];
+pub const FAMILIES: &[Family] = &[llama::FAMILY, gemma4::FAMILY, qwen3_5::FAMILY];
 
 /// Builds the model of `dir` with the family its `model_type` names.
 pub fn build(dir: &ModelDir, mutation: Mutation) -> Result<Box<dyn Model>> {

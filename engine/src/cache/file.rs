@@ -1,0 +1,231 @@
+//! Caches in files, as mlx-lm's `save_prompt_cache` writes and `load_prompt_cache` reads them
+//! (`mlx_lm/models/cache.py`): safetensors of all state, numbers as 0-d arrays, classes by name.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    path::Path,
+};
+
+use mlx_rs::{Array, Dtype};
+
+use super::{ArraysCache, KvCache, LayerCache, RotatingKvCache};
+use crate::{Error, Result, limits, weights::read_header};
+
+/// One value of a cache's state.
+pub(super) enum Item<'a> {
+    Array(&'a Array),
+    Number(i32),
+    None,
+}
+
+/// The class and the state, item by item, that mlx-lm knows a cache by.
+pub(super) struct Parts<'a> {
+    pub(super) class: &'static str,
+    pub(super) items: Vec<(&'static str, Item<'a>)>,
+}
+
+fn item(array: Option<&Array>) -> Item<'_> {
+    array.map_or(Item::None, Item::Array)
+}
+
+/// Both buffers, or two items without a value.
+pub(super) fn buffer_items(buffers: Option<&(Array, Array)>) -> [(&'static str, Item<'_>); 2] {
+    [("0", item(buffers.map(|(k, _)| k))), ("1", item(buffers.map(|(_, v)| v)))]
+}
+
+/// Writes `caches` and, beside them, `metadata`, to the safetensors file `path`.
+///
+/// # Errors
+/// [`Error::File`] when the file cannot be written; nothing is left behind then.
+pub fn save(path: &Path, caches: &[LayerCache], metadata: &BTreeMap<String, String>) -> Result<()> {
+    let mut arrays: Vec<(String, Array)> = Vec::new();
+    let mut texts: HashMap<String, String> =
+        metadata.iter().map(|(key, value)| (format!("0.{key}"), value.clone())).collect();
+    // mlx-lm's list of what is not an array opens with an empty entry.
+    texts.insert("2.0".into(), String::new());
+    let mut marked = 0;
+    for (i, cache) in caches.iter().enumerate() {
+        let Parts { class, items } = parts(cache);
+        texts.insert(format!("1.{i}"), class.into());
+        for (name, item) in items {
+            let name = format!("{i}.{name}");
+            let (array, mark) = match item {
+                Item::Array(array) => (array.clone(), None),
+                Item::Number(n) => (Array::from_int(n), Some("scalar")),
+                Item::None => (Array::from_slice::<f32>(&[], &[0]), Some("none")),
+            };
+            if let Some(mark) = mark {
+                marked += 1;
+                texts.insert(format!("2.{marked}.0"), name.clone());
+                texts.insert(format!("2.{marked}.1"), mark.into());
+            }
+            arrays.push((name, array));
+        }
+    }
+    // MLX insists on the extension.
+    let staged = path.with_extension(format!("{}.tmp.safetensors", std::process::id()));
+    let written =
+        Array::save_safetensors(arrays.iter().map(|(n, a)| (n.as_str(), a)), &texts, &staged)
+            .map_err(|e| Error::file(path, e))
+            .and_then(|()| fs::rename(&staged, path).map_err(|e| Error::file(path, e)));
+    if written.is_err() {
+        // The first error matters; a leftover file is only untidy.
+        let _ = fs::remove_file(&staged);
+    }
+    written
+}
+
+fn parts(cache: &LayerCache) -> Parts<'_> {
+    match cache {
+        LayerCache::Kv(c) => c.parts(),
+        LayerCache::Rotating(c) => c.parts(),
+        LayerCache::Arrays(c) => {
+            let state = [("0.0", item(c.conv.as_ref())), ("0.1", item(c.delta.as_ref()))];
+            let padding = [("1", Item::None), ("2", Item::None)];
+            Parts { class: "ArraysCache", items: state.into_iter().chain(padding).collect() }
+        }
+    }
+}
+
+/// Reads what [`save`] or mlx-lm wrote: the caches, and the metadata beside them.
+///
+/// Arrays stay unread until used.
+///
+/// # Errors
+/// [`Error::File`] when the file is no safetensors file, holds a kind of cache that the engine
+/// lacks, or state that no such cache can have.
+pub fn load(path: &Path) -> Result<(Vec<LayerCache>, BTreeMap<String, String>)> {
+    let fail = |reason: String| Error::file(path, reason);
+    read_header(path)?;
+    let (arrays, texts) =
+        Array::load_safetensors_with_metadata(path).map_err(|e| Error::file(path, e))?;
+    let mut saved = Saved { none: absent(&texts), arrays };
+    let mut caches = Vec::new();
+    while let Some(class) = texts.get(&format!("1.{}", caches.len())) {
+        let i = caches.len();
+        if i as u64 >= limits::MAX_LAYERS {
+            return Err(fail(format!("holds more than {} caches", limits::MAX_LAYERS)));
+        }
+        let cache = match class.as_str() {
+            "KVCache" => saved.kv(i).map(LayerCache::Kv),
+            "RotatingKVCache" => saved.rotating(i).map(LayerCache::Rotating),
+            "ArraysCache" => saved.recurrent(i).map(LayerCache::Arrays),
+            other => Err(format!("is a {other:.40}, which this engine does not have")),
+        };
+        caches.push(cache.map_err(|reason| fail(format!("cache {i} {reason}")))?);
+    }
+    if caches.is_empty() {
+        return Err(fail("holds no caches".into()));
+    }
+    let metadata = texts
+        .iter()
+        .filter_map(|(key, value)| Some((key.strip_prefix("0.")?.to_owned(), value.clone())));
+    Ok((caches, metadata.collect()))
+}
+
+/// Names of the items that hold nothing.
+fn absent(texts: &HashMap<String, String>) -> Vec<String> {
+    let names = texts.iter().filter(|(_, mark)| *mark == "none").filter_map(|(key, _)| {
+        let entry = key.strip_prefix("2.")?.strip_suffix(".1")?;
+        texts.get(&format!("2.{entry}.0")).cloned()
+    });
+    names.collect()
+}
+
+/// A file's arrays, taken out cache by cache. Errors are predicates without a subject.
+struct Saved {
+    arrays: HashMap<String, Array>,
+    none: Vec<String>,
+}
+
+impl Saved {
+    fn kv(&mut self, i: usize) -> Result<KvCache, String> {
+        let buffers = self.buffers(i)?;
+        let offset = self.number(i, "2")?;
+        let rows = rows(buffers.as_ref());
+        if offset > rows {
+            return Err(format!("claims {offset} tokens in {rows} rows"));
+        }
+        Ok(KvCache::from_parts(buffers, offset))
+    }
+
+    fn rotating(&mut self, i: usize) -> Result<RotatingKvCache, String> {
+        let buffers = self.buffers(i)?;
+        let [offset, keep, max_size, idx] = [
+            self.number(i, "2")?,
+            self.number(i, "3")?,
+            self.number(i, "4")?,
+            self.number(i, "5")?,
+        ];
+        let rows = rows(buffers.as_ref());
+        let unfilled = rows < max_size && offset > rows;
+        if max_size < 1 || keep >= max_size || idx > rows || unfilled {
+            return Err(format!(
+                "has impossible counters: {offset} tokens, {keep} of {max_size} kept, row {idx} of \
+                 {rows}"
+            ));
+        }
+        Ok(RotatingKvCache::from_parts(buffers, [offset, keep, max_size, idx]))
+    }
+
+    fn recurrent(&mut self, i: usize) -> Result<ArraysCache, String> {
+        if self.optional(i, "1")?.is_some() || self.optional(i, "2")?.is_some() {
+            return Err("holds a padded batch, which this engine does not continue".into());
+        }
+        let (conv, delta) = (self.optional(i, "0.0")?, self.optional(i, "0.1")?);
+        Ok(ArraysCache { conv, delta })
+    }
+
+    /// Keys and values: both `[B, KV, rows, D]` of one dtype, or neither.
+    fn buffers(&mut self, i: usize) -> Result<Option<(Array, Array)>, String> {
+        let (keys, values) = match (self.optional(i, "0")?, self.optional(i, "1")?) {
+            (Some(keys), Some(values)) => (keys, values),
+            (None, None) => return Ok(None),
+            _ => return Err("has keys or values, not both".into()),
+        };
+        let float = matches!(keys.dtype(), Dtype::Bfloat16 | Dtype::Float16 | Dtype::Float32);
+        let alike =
+            keys.ndim() == 4 && values.ndim() == 4 && keys.shape()[..3] == values.shape()[..3];
+        if !float || !alike || keys.dtype() != values.dtype() || keys.size() == 0 {
+            return Err(format!(
+                "has keys {:?} of {:?} and values {:?} of {:?}",
+                keys.shape(),
+                keys.dtype(),
+                values.shape(),
+                values.dtype()
+            ));
+        }
+        Ok(Some((keys, values)))
+    }
+
+    fn number(&mut self, i: usize, name: &str) -> Result<i32, String> {
+        let array = self.take(i, name)?;
+        let whole = matches!(array.dtype(), Dtype::Int32 | Dtype::Int64 | Dtype::Uint32);
+        if !whole || array.size() != 1 {
+            return Err(format!("has no number at {name}"));
+        }
+        let value = array.as_dtype(Dtype::Int64).and_then(|a| a.reshape(&[1]));
+        let value = value.map_err(|e| e.what().to_owned())?.to_vec_exact::<i64>();
+        let value = value.map_err(|e| e.to_string())?[0];
+        let fits = i32::try_from(value).ok().filter(|v| *v >= 0);
+        fits.ok_or_else(|| format!("has {value} at {name}"))
+    }
+
+    fn optional(&mut self, i: usize, name: &str) -> Result<Option<Array>, String> {
+        let array = self.take(i, name)?;
+        let absent = self.none.contains(&format!("{i}.{name}"));
+        Ok((!absent).then_some(array))
+    }
+
+    fn take(&mut self, i: usize, name: &str) -> Result<Array, String> {
+        self.arrays.remove(&format!("{i}.{name}")).ok_or_else(|| format!("lacks its state {name}"))
+    }
+}
+
+fn rows(buffers: Option<&(Array, Array)>) -> i32 {
+    buffers.map_or(0, |(keys, _)| keys.dim(-2))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! Round trips, a file that mlx-lm wrote, and files that nobody should have written.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+};
+
+use mlx_rs::{Array, Dtype};
+use rstest::rstest;
+
+use super::{load, save};
+use crate::{
+    cache::{ArraysCache, KvCache, LayerCache, RotatingKvCache, trim},
+    mlx,
+};
+
+/// Keys and values of `n` tokens from position `first` on: `[1, 2, n, 4]`, their numbers in order.
+fn tokens(first: usize, n: usize) -> (Array, Array) {
+    let rows = |shift: f32| {
+        let values: Vec<f32> = (0..2 * n * 4)
+            .map(|i| shift + ((first + i / 4 % n) * 4 + i % 4) as f32 + (i / (4 * n)) as f32 * 1e4)
+            .collect();
+        Array::from_slice(&values, &[1, 2, n as i32, 4]).as_dtype(Dtype::Float16).unwrap()
+    };
+    (rows(0.0), rows(0.5))
+}
+
+fn append(cache: &mut LayerCache, n: usize) -> Vec<u8> {
+    let (k, v) = tokens(cache.offset(), n);
+    let (keys, values) = cache.update_and_fetch(&k, &v).unwrap();
+    let bytes = |a| mlx::to_named_tensor("", a).unwrap().data;
+    [bytes(&keys), bytes(&values)].concat()
+}
+
+/// A growing cache, one that has wrapped around, one that has not, an empty one.
+fn caches() -> Vec<LayerCache> {
+    let mut caches = vec![
+        LayerCache::Kv(KvCache::default()),
+        LayerCache::Rotating(RotatingKvCache::new(4, 0)),
+        LayerCache::Rotating(RotatingKvCache::new(300, 0)),
+    ];
+    for cache in &mut caches {
+        for n in [3, 1, 2, 1, 1] {
+            append(cache, n);
+        }
+    }
+    caches.push(LayerCache::Kv(KvCache::default()));
+    caches
+}
+
+fn file() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cache.safetensors");
+    (folder, path)
+}
+
+#[test]
+fn what_was_saved_goes_on_as_if_nothing_had_happened() {
+    let (folder, path) = file();
+    let metadata = BTreeMap::from([("model".to_owned(), "a, b".to_owned())]);
+    let mut original = caches();
+    save(&path, &original, &metadata).unwrap();
+    let (mut copy, read) = load(&path).unwrap();
+    assert_eq!(read, metadata);
+    assert_eq!(copy.len(), original.len());
+    for (a, b) in original.iter_mut().zip(&mut copy) {
+        assert_eq!(a.offset(), b.offset());
+        assert_eq!(a.nbytes(), b.nbytes());
+        for n in [1, 2, 1] {
+            assert_eq!(append(a, n), append(b, n));
+        }
+    }
+    let files = folder.path().read_dir().unwrap().count();
+    assert_eq!(files, 1, "no temporary file is left");
+}
+
+#[test]
+fn recurrent_state_takes_its_position_from_the_other_layers() {
+    let (_folder, path) = file();
+    let mut kv = LayerCache::Kv(KvCache::default());
+    append(&mut kv, 5);
+    let delta = Array::from_slice(&[1.5f32, -2.0], &[1, 1, 1, 2]);
+    let arrays = ArraysCache { delta: Some(delta), ..ArraysCache::default() };
+    save(&path, &[LayerCache::Arrays(arrays), kv], &BTreeMap::new()).unwrap();
+    let (copy, _) = load(&path).unwrap();
+    assert_eq!(copy[0].offset(), 5);
+    let LayerCache::Arrays(arrays) = &copy[0] else { panic!("another kind: {copy:?}") };
+    assert!(arrays.conv.is_none());
+    assert_eq!(mlx::to_f32(arrays.delta.as_ref().unwrap()).unwrap(), [1.5, -2.0]);
+}
+
+/// Written by mlx-lm: `oracle/python/cache_vectors.py --file`.
+#[test]
+fn mlx_lms_own_file_is_understood() {
+    let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/cache.safetensors");
+    let (mut recorded, metadata) = load(&recorded).unwrap();
+    assert_eq!(metadata, BTreeMap::from([("model".to_owned(), "tiny".to_owned())]));
+    let mut own = caches();
+    assert_eq!(recorded.len(), own.len());
+    for (a, b) in recorded.iter_mut().zip(&mut own) {
+        assert_eq!(a.offset(), b.offset());
+        for n in [1, 3, 1] {
+            assert_eq!(append(a, n), append(b, n));
+        }
+    }
+}
+
+#[test]
+fn trimming_takes_every_layer_or_none() {
+    let mut caches = caches();
+    assert_eq!(trim(&mut caches, 2), 0, "one window is full");
+    assert!(caches.iter().take(3).all(|c| c.offset() == 8));
+    caches.remove(1);
+    assert_eq!(trim(&mut caches[..2], 3), 3);
+    assert_eq!(trim(&mut caches[..2], 9), 5);
+    assert_eq!(caches[0].offset(), 0);
+}
+
+type Change = fn(&mut HashMap<String, Array>, &mut HashMap<String, String>);
+
+#[rstest]
+#[case::no_caches(|_, t| t.retain(|k, _| !k.starts_with("1.")), "holds no caches")]
+#[case::other_kind(|_, t| { t.insert("1.1".into(), "QuantizedKVCache".into()); }, "cache 1 is a QuantizedKVCache")]
+#[case::missing(|a, _| { a.remove("1.5"); }, "cache 1 lacks its state 5")]
+#[case::too_long(|a, _| { a.insert("0.2".into(), Array::from_int(257)); }, "claims 257 tokens in 256 rows")]
+#[case::negative(|a, _| { a.insert("0.2".into(), Array::from_int(-1)); }, "cache 0 has -1 at 2")]
+#[case::not_a_number(|a, _| { a.insert("0.2".into(), Array::from_f32(1.0)); }, "has no number at 2")]
+#[case::row(|a, _| { a.insert("1.5".into(), Array::from_int(9)); }, "impossible counters")]
+#[case::window(|a, _| { a.insert("1.4".into(), Array::from_int(0)); }, "impossible counters")]
+#[case::kept(|a, _| { a.insert("1.3".into(), Array::from_int(4)); }, "impossible counters")]
+#[case::unfilled(|a, _| { a.insert("2.2".into(), Array::from_int(280)); }, "impossible counters")]
+#[case::flat_keys(|a, _| { a.insert("0.0".into(), Array::from_int(1)); }, "cache 0 has keys []")]
+#[case::one_sided(|_, t| { t.insert("2.1.0".into(), "0.0".into()); t.insert("2.1.1".into(), "none".into()); }, "keys or values, not both")]
+#[case::other_rows(|a, _| { let (k, _) = tokens(0, 2); a.insert("0.0".into(), k); }, "cache 0 has keys [1, 2, 2, 4]")]
+fn impossible_files_are_refused(#[case] change: Change, #[case] says: &str) {
+    let (_folder, path) = file();
+    save(&path, &caches(), &BTreeMap::new()).unwrap();
+    let (mut arrays, mut texts) = Array::load_safetensors_with_metadata(&path).unwrap();
+    mlx_rs::transforms::eval(arrays.values()).unwrap();
+    change(&mut arrays, &mut texts);
+    let changed = path.with_file_name("changed.safetensors");
+    Array::save_safetensors(&arrays, &texts, &changed).unwrap();
+    let error = load(&changed).unwrap_err().to_string();
+    assert!(error.contains(says), "{error}\nshould contain: {says}");
+}
+
+#[test]
+fn other_files_are_refused() {
+    let (_folder, path) = file();
+    assert!(load(&path).unwrap_err().to_string().contains("cache.safetensors"));
+    std::fs::write(&path, b"not a safetensors file").unwrap();
+    assert!(load(&path).is_err());
+    assert!(save(Path::new("/nowhere/cache.safetensors"), &caches(), &BTreeMap::new()).is_err());
+}

@@ -1,0 +1,212 @@
+//! The forward pass; op order as in `mlx_lm/models/qwen3_5.py`.
+
+use mlx_rs::{Array, Dtype, ops};
+
+use super::{attention::Attention, config::Qwen35Config, delta::GatedDeltaNet, norm_eps};
+use crate::{
+    Error, Result,
+    cache::{ArraysCache, KvCache, LayerCache},
+    mlx::ops::{add, silu},
+    models::{Checkpoint, Model, Mutation, Probe},
+    nn::{Embedding, Linear, Mask, Params, RmsNorm},
+    weights::{ModelDir, ModelFacts, load_lazy},
+};
+
+enum Mixer {
+    Linear(Box<GatedDeltaNet>),
+    Full(Box<Attention>),
+}
+
+struct Mlp {
+    gate_proj: Linear,
+    up_proj: Linear,
+    down_proj: Linear,
+    swapped: bool,
+}
+
+impl Mlp {
+    fn take(p: &mut Params, path: &str, mutation: Mutation) -> Result<Self> {
+        let mut linear = |name: &str| Linear::take(p, &format!("{path}.{name}"), false);
+        Ok(Self {
+            gate_proj: linear("gate_proj")?,
+            up_proj: linear("up_proj")?,
+            down_proj: linear("down_proj")?,
+            swapped: mutation == Mutation::SwigluSwapped,
+        })
+    }
+
+    fn forward(&self, x: &Array) -> Result<Array> {
+        let gate = self.gate_proj.forward(x)?;
+        let up = self.up_proj.forward(x)?;
+        let (gate, up) = if self.swapped { (up, gate) } else { (gate, up) };
+        self.down_proj.forward(&ops::multiply(silu(&gate)?, up)?)
+    }
+}
+
+struct Block {
+    input_layernorm: RmsNorm,
+    mixer: Mixer,
+    post_attention_layernorm: RmsNorm,
+    mlp: Mlp,
+}
+
+impl Block {
+    fn take(
+        p: &mut Params,
+        c: &Qwen35Config,
+        layer: usize,
+        dtype: Dtype,
+        mutation: Mutation,
+    ) -> Result<Self> {
+        let at = format!("language_model.model.layers.{layer}");
+        let eps = norm_eps(c, mutation);
+        let norm = |p: &mut Params, name: &str| RmsNorm::take(p, &format!("{at}.{name}"), eps);
+        let mixer = if c.is_linear(layer) {
+            let path = format!("{at}.linear_attn");
+            Mixer::Linear(Box::new(GatedDeltaNet::take(p, &path, c, dtype, mutation)?))
+        } else {
+            let path = format!("{at}.self_attn");
+            Mixer::Full(Box::new(Attention::take(p, &path, c, mutation)?))
+        };
+        Ok(Self {
+            input_layernorm: norm(p, "input_layernorm")?,
+            mixer,
+            post_attention_layernorm: norm(p, "post_attention_layernorm")?,
+            mlp: Mlp::take(p, &format!("{at}.mlp"), mutation)?,
+        })
+    }
+
+    fn forward(&self, x: &Array, mask: &Mask, cache: &mut LayerCache) -> Result<Array> {
+        let normed = self.input_layernorm.forward(x)?;
+        let mixed = match (&self.mixer, cache) {
+            (Mixer::Linear(net), LayerCache::Arrays(state)) => net.forward(&normed, state)?,
+            (Mixer::Full(attention), cache) => attention.forward(&normed, mask, cache)?,
+            (Mixer::Linear(_), _) => {
+                return Err(Error::Mlx("a recurrent layer was given a key-value cache".into()));
+            }
+        };
+        let h = add(x, &mixed)?;
+        add(&h, &self.mlp.forward(&self.post_attention_layernorm.forward(&h)?)?)
+    }
+
+    fn arrays<'a>(&'a self, out: &mut Vec<&'a Array>) {
+        self.input_layernorm.arrays(out);
+        match &self.mixer {
+            Mixer::Linear(net) => net.arrays(out),
+            Mixer::Full(attention) => attention.arrays(out),
+        }
+        self.post_attention_layernorm.arrays(out);
+        for linear in [&self.mlp.gate_proj, &self.mlp.up_proj, &self.mlp.down_proj] {
+            linear.arrays(out);
+        }
+    }
+}
+
+struct Qwen35 {
+    embed_tokens: Embedding,
+    blocks: Vec<Block>,
+    norm: RmsNorm,
+    /// Absent when the embedding doubles as the head.
+    lm_head: Option<Linear>,
+    /// The first layer with full attention, whose cache decides the mask of all.
+    first_full: usize,
+    vocab_size: usize,
+    dtype: Dtype,
+}
+
+/// Sanitized tensors and what is expected of them.
+pub fn checkpoint(dir: &ModelDir) -> Result<Checkpoint> {
+    let config = Qwen35Config::from_dir(dir)?;
+    config.check(dir)?;
+    Ok(Checkpoint {
+        tensors: config.sanitize_arrays(load_lazy(dir)?)?,
+        expected: config.expected(),
+        layers: config.num_hidden_layers,
+    })
+}
+
+/// Builds the model from its checkpoint; weights stay unread until used.
+pub fn build(dir: &ModelDir, mutation: Mutation) -> Result<Box<dyn Model>> {
+    let c = Qwen35Config::from_dir(dir)?;
+    let plan = ModelFacts::check(&c, dir)?;
+    let mut p = Params::new(c.sanitize_arrays(load_lazy(dir)?)?, plan);
+    let norm = RmsNorm::take(&mut p, "language_model.model.norm", norm_eps(&c, mutation))?;
+    let embed_tokens = Embedding::take(&mut p, "language_model.model.embed_tokens")?;
+    let dtype = embed_tokens.dtype();
+    let blocks = (0..c.num_hidden_layers)
+        .map(|layer| Block::take(&mut p, &c, layer, dtype, mutation))
+        .collect::<Result<Vec<_>>>()?;
+    let lm_head = if c.tie_word_embeddings {
+        None
+    } else {
+        Some(Linear::take(&mut p, "language_model.lm_head", false)?)
+    };
+    p.finish()?;
+    Ok(Box::new(Qwen35 {
+        embed_tokens,
+        blocks,
+        norm,
+        lm_head,
+        first_full: c.full_attention_interval - 1,
+        vocab_size: c.vocab_size,
+        dtype,
+    }))
+}
+
+impl Model for Qwen35 {
+    fn hidden(&self, ids: &Array, caches: &mut [LayerCache], probe: &mut Probe) -> Result<Array> {
+        let Some(full) = caches.get(self.first_full) else {
+            return Err(Error::Request("the sequence has no cache".into()));
+        };
+        let mask = full.mask(ids.dim(1) as usize, None)?;
+        let mut h = self.embed_tokens.forward(ids)?;
+        probe.see(|| "language_model.model.embed_tokens".into(), &h);
+        for (i, (block, cache)) in self.blocks.iter().zip(caches).enumerate() {
+            h = block.forward(&h, &mask, cache)?;
+            probe.see(|| format!("language_model.model.layers.{i}"), &h);
+        }
+        let h = self.norm.forward(&h)?;
+        probe.see(|| "language_model.model.norm".into(), &h);
+        Ok(h)
+    }
+
+    fn logits(&self, hidden: &Array) -> Result<Array> {
+        match &self.lm_head {
+            Some(head) => head.forward(hidden),
+            None => self.embed_tokens.as_linear(hidden),
+        }
+    }
+
+    fn new_caches(&self) -> Vec<LayerCache> {
+        let cache = |block: &Block| match block.mixer {
+            Mixer::Linear(_) => LayerCache::Arrays(ArraysCache::default()),
+            Mixer::Full(_) => LayerCache::Kv(KvCache::default()),
+        };
+        self.blocks.iter().map(cache).collect()
+    }
+
+    fn weights(&self) -> Vec<&Array> {
+        let mut out = Vec::new();
+        self.embed_tokens.arrays(&mut out);
+        for block in &self.blocks {
+            block.arrays(&mut out);
+        }
+        self.norm.arrays(&mut out);
+        if let Some(head) = &self.lm_head {
+            head.arrays(&mut out);
+        }
+        out
+    }
+
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    fn layers(&self) -> usize {
+        self.blocks.len()
+    }
+}
