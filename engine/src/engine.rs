@@ -66,7 +66,8 @@ pub struct ModelInfo {
     pub eos_token_ids: Vec<u32>,
 }
 
-/// A loaded model and its MLX thread. Cheap to clone; the thread ends with the last clone.
+/// A loaded model and its MLX thread. Cheap to clone; dropping the last clone ends running
+/// generations with [`Error::ShuttingDown`] and waits for the thread.
 #[derive(Debug, Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
@@ -77,9 +78,24 @@ struct Shared {
     info: ModelInfo,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
-    jobs: std_mpsc::SyncSender<Job>,
+    /// Both are present until the engine is dropped.
+    jobs: Option<std_mpsc::SyncSender<Job>>,
+    worker: Option<thread::JoinHandle<()>>,
     status: Arc<Status>,
     queue_limit: usize,
+}
+
+impl Drop for Shared {
+    /// Ends running generations after their current turn and waits for the thread: a process that
+    /// ends while MLX computes is torn down under it.
+    fn drop(&mut self) {
+        self.status.set_abandoned();
+        self.jobs = None;
+        if let Some(worker) = self.worker.take() {
+            // A panic there was reported when it happened.
+            let _ = worker.join();
+        }
+    }
 }
 
 impl Engine {
@@ -94,7 +110,7 @@ impl Engine {
             .and_then(serde_json::Value::as_u64)
             .map(|n| n as usize);
         // Parsing a large tokenizer and building the model take about as long: do both at once.
-        let (tokenizer, template, report, jobs, status) = thread::scope(|scope| {
+        let (tokenizer, template, started, jobs, status) = thread::scope(|scope| {
             let text = scope.spawn(|| -> Result<_> {
                 let tokenizer = Tokenizer::load(&options.model_dir)?;
                 let template = ChatTemplate::load(&options.model_dir, &tokenizer)?;
@@ -102,7 +118,7 @@ impl Engine {
             });
             let status = Arc::new(Status::new());
             let (jobs, receiver) = std_mpsc::sync_channel(options.queue_limit.max(1));
-            let report = scheduler::spawn(Setup {
+            let started = scheduler::spawn(Setup {
                 dir,
                 prefill_step_size: options.prefill_step_size,
                 max_active: options.max_active,
@@ -113,8 +129,9 @@ impl Engine {
             let (tokenizer, template) = text.join().unwrap_or_else(|_| {
                 Err(Error::Tokenizer("internal error while the tokenizer was read".into()))
             })?;
-            Ok::<_, Error>((tokenizer, template, report, jobs, status))
+            Ok::<_, Error>((tokenizer, template, started, jobs, status))
         })?;
+        let (report, worker) = started;
         let loaded = report
             .recv()
             .map_err(|_| Error::WorkerDied("it ended while the model was built".into()))??;
@@ -128,7 +145,9 @@ impl Engine {
             eos_token_ids: tokenizer.eos_token_ids().to_vec(),
         };
         let queue_limit = options.queue_limit.max(1);
-        let shared = Shared { info, tokenizer, template, jobs, status, queue_limit };
+        let jobs = Some(jobs);
+        let worker = Some(worker);
+        let shared = Shared { info, tokenizer, template, jobs, worker, status, queue_limit };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -162,8 +181,11 @@ impl Engine {
         let (events, reader) = mpsc::channel(limits::EVENT_BUFFER);
         let eos_token_ids = shared.info.eos_token_ids.clone();
         let job = Job { request, pipeline, events, eos_token_ids, submitted: Instant::now() };
+        let Some(jobs) = &shared.jobs else {
+            return Err(Error::ShuttingDown);
+        };
         shared.status.add_queued();
-        match shared.jobs.try_send(job) {
+        match jobs.try_send(job) {
             Ok(()) => Ok(Generation { events: reader }),
             Err(e) => {
                 shared.status.remove_queued();

@@ -8,13 +8,13 @@ use std::{
 };
 
 use rstest::rstest;
-use serde_json::{Value, json};
+use serde_json::json;
 use verbatim_engine::{
     Capture, Engine, EngineOptions, Error, Event, FinishReason, GenerateRequest, Sampling,
     TokenEvent, WorkerState, limits,
 };
 use verbatim_harness::{
-    case::{Dtype, Layout, MadeModel},
+    case::MadeModel,
     maker::write_model,
 };
 
@@ -28,9 +28,9 @@ fn write_tiny(folder: &Path) {
         "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "vocab_size": VOCAB,
         "rms_norm_eps": 1e-6, "rope_theta": 10000, "tie_word_embeddings": false,
     });
-    let geometry: BTreeMap<String, Value> = serde_json::from_value(geometry).unwrap();
-    let model =
-        MadeModel { geometry, layout: Layout::Hf, seed: 7, dtype: Dtype::Bf16, shards: 1 };
+    // A geometry and a seed are a whole model; the rest has defaults.
+    let model = json!({"geometry": geometry, "seed": 7, "dtype": "bf16"});
+    let model: MadeModel = serde_json::from_value(model).unwrap();
     write_model(&model, folder).unwrap();
 }
 
@@ -302,11 +302,15 @@ fn draining_finishes_what_runs_and_takes_no_more() {
 #[test]
 fn the_thread_ends_with_the_last_handle() {
     let tiny = tiny();
-    let mut generation = tiny.engine.submit(endless(&[1], 8)).unwrap();
+    let mut generation = tiny.engine.submit(endless(&[1], limits::MAX_GENERATED_TOKENS)).unwrap();
+    assert!(generation.next_blocking().is_some());
+    let other = tiny.engine.clone();
     drop(tiny.engine);
-    let mut finished = false;
+    assert!(generation.next_blocking().is_some());
+    drop(other);
+    let mut last = None;
     while let Some(event) = generation.next_blocking() {
-        finished |= matches!(event, Event::Finished(_));
+        last = Some(event);
     }
-    assert!(finished);
+    assert_eq!(last, Some(Event::Failed(Error::ShuttingDown)));
 }

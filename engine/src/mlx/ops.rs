@@ -29,6 +29,14 @@ pub(super) fn with_default_stream<T>(f: impl FnOnce(mlx_sys::mlx_stream) -> T) -
     STREAM.with_borrow_mut(|slot| f(slot.get_or_insert_with(Stream::new).as_ptr()))
 }
 
+/// Waits until everything dispatched on this thread's default stream is done.
+pub fn synchronize() {
+    with_default_stream(|s| {
+        // SAFETY: a live stream handle. A failure leaves nothing to wait for.
+        unsafe { mlx_sys::mlx_synchronize(s) }
+    });
+}
+
 /// Calls a C function that fills in one array, turning its status into a [`Result`].
 ///
 /// MLX's own message stays with mlx-rs's private handler, so ours names the operation; the callers

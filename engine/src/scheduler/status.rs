@@ -16,6 +16,7 @@ pub(crate) struct Status {
     busy: AtomicBool,
     dead: AtomicBool,
     draining: AtomicBool,
+    abandoned: AtomicBool,
     queued: AtomicUsize,
     active: AtomicUsize,
 }
@@ -28,6 +29,7 @@ impl Status {
             busy: AtomicBool::new(false),
             dead: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
             queued: AtomicUsize::new(0),
             active: AtomicUsize::new(0),
         }
@@ -76,6 +78,15 @@ impl Status {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Relaxed)
+    }
+
+    /// Nobody holds the engine any more: running sequences are to end now.
+    pub(crate) fn set_abandoned(&self) {
+        self.abandoned.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Relaxed)
     }
 
     pub(crate) fn add_queued(&self) {

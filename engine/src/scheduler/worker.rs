@@ -44,19 +44,24 @@ pub(crate) struct Setup {
     pub(crate) status: Arc<Status>,
 }
 
-/// Starts the thread and returns where it will report the built model.
-pub(crate) fn spawn(setup: Setup) -> Result<mpsc::Receiver<Result<LoadedModel>>> {
+/// Where a started thread reports the built model, and the handle to wait for its end.
+pub(crate) type Started = (mpsc::Receiver<Result<LoadedModel>>, thread::JoinHandle<()>);
+
+/// Starts the thread.
+pub(crate) fn spawn(setup: Setup) -> Result<Started> {
     let (built, report) = mpsc::sync_channel(1);
-    thread::Builder::new()
+    let thread = thread::Builder::new()
         .name("mlx".into())
         .stack_size(WORKER_STACK_BYTES)
         .spawn(move || {
             let guard = DeadOnDrop(setup.status.clone());
             run(setup, &built);
+            // What was dispatched ahead still runs; the process must not end under it.
+            mlx::ops::synchronize();
             drop(guard);
         })
         .map_err(|e| Error::WorkerDied(format!("it could not be started: {e}")))?;
-    Ok(report)
+    Ok((report, thread))
 }
 
 /// Marks the thread dead however it ends.
@@ -122,6 +127,10 @@ impl Worker<'_> {
     fn serve(&mut self) {
         self.read_weights();
         loop {
+            if self.status.is_abandoned() {
+                self.abandon();
+                return;
+            }
             self.admit();
             if self.active.is_empty() {
                 if !self.open {
@@ -145,6 +154,14 @@ impl Worker<'_> {
             }
             self.status.set_busy(false);
         }
+    }
+
+    /// Tells every reader that the engine is gone.
+    fn abandon(&mut self) {
+        for sequence in self.active.drain(..) {
+            sequence.fail(Error::ShuttingDown);
+        }
+        self.status.set_active(0);
     }
 
     /// Moves waiting requests into free places; sleeps while there is nothing at all to do.
