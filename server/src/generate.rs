@@ -1,6 +1,6 @@
 //! The handler of the generating endpoints: body in, response or stream out.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{extract::Request, http::StatusCode, response::Response};
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use tracing::Instrument;
 use crate::{
     core::{Event, Outcome, Prepared, Running},
     error::{ApiError, ApiResult},
-    http::{json_response, read_body},
+    http::{HeldBody, json_response},
     limits, sse,
     state::AppState,
     vocabulary::TokenizerVocabulary,
@@ -22,7 +22,7 @@ use crate::{
 
 /// Answers one generating request.
 pub async fn answer(state: Arc<AppState>, kind: Kind, request: Request) -> ApiResult<Response> {
-    let body = read_body(request, state.config.max_body_bytes, state.config.body_timeout).await?;
+    let body = state.bodies.read(request).await?;
     let (options, prepared) = prepare(&state, kind, body).await?;
     let running = Running::start(&state.engine, prepared)?;
     let reply = Reply::new(
@@ -43,7 +43,11 @@ pub async fn answer(state: Arc<AppState>, kind: Kind, request: Request) -> ApiRe
 }
 
 /// Parses, renders and tokenizes on a thread where that may take its time.
-async fn prepare(state: &Arc<AppState>, kind: Kind, body: Bytes) -> ApiResult<(Options, Prepared)> {
+async fn prepare(
+    state: &Arc<AppState>,
+    kind: Kind,
+    body: HeldBody,
+) -> ApiResult<(Options, Prepared)> {
     let failed =
         || ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the request could not be prepared");
     let permit = Arc::clone(&state.preparing).acquire_owned().await.map_err(|_| failed())?;
@@ -53,8 +57,8 @@ async fn prepare(state: &Arc<AppState>, kind: Kind, body: Bytes) -> ApiResult<(O
         let _permit = permit;
         let _in_span = span.enter();
         let (options, request) = match kind {
-            Kind::Chat => chat::parse(&body, &state.config.defaults),
-            Kind::Text => completions::parse(&body, &state.config.defaults),
+            Kind::Chat => chat::parse(&body.bytes, &state.config.defaults),
+            Kind::Text => completions::parse(&body.bytes, &state.config.defaults),
         }?;
         state.check_model(&options.model)?;
         let prepared = Prepared::new(&state.engine, &state.config.rendering, request)?;
@@ -145,24 +149,27 @@ async fn send(sender: &mpsc::Sender<Bytes>, bytes: Bytes) -> Result<(), Gone> {
 
 fn log_outcome(outcome: &Outcome) {
     let stats = &outcome.stats;
-    let rate = |tokens: usize, seconds: f64| {
-        if seconds > 0.0 { tokens as f64 / seconds } else { 0.0 }
-    };
+    let prefilled = stats.prompt_tokens.saturating_sub(stats.cached_tokens);
+    let decoded = stats.generated_tokens.saturating_sub(1);
     tracing::info!(
         reason = ?outcome.reason,
         prompt_tokens = stats.prompt_tokens,
         cached_tokens = stats.cached_tokens,
         generated_tokens = stats.generated_tokens,
-        queue_ms = millis(stats.queue_seconds),
-        prefill_ms = millis(stats.prefill_seconds),
-        decode_ms = millis(stats.decode_seconds),
-        prefill_tokens_per_s =
-            rate(stats.prompt_tokens - stats.cached_tokens.min(stats.prompt_tokens), stats.prefill_seconds),
-        decode_tokens_per_s = rate(stats.generated_tokens.saturating_sub(1), stats.decode_seconds),
+        queue_ms = rounded(stats.queue_seconds * 1e3),
+        prefill_ms = rounded(stats.prefill_seconds * 1e3),
+        decode_ms = rounded(stats.decode_seconds * 1e3),
+        prefill_tokens_per_s = rate(prefilled, stats.prefill_seconds),
+        decode_tokens_per_s = rate(decoded, stats.decode_seconds),
         "generated"
     );
 }
 
-fn millis(seconds: f64) -> f64 {
-    Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs_f64() * 1e3
+fn rate(tokens: usize, seconds: f64) -> f64 {
+    if seconds > 0.0 { rounded(tokens as f64 / seconds) } else { 0.0 }
+}
+
+/// To thousandths, which is as much as a log line needs.
+pub(crate) fn rounded(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
 }

@@ -11,7 +11,7 @@ use axum::{
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::{limits, state::AppState};
+use crate::{generate::rounded, limits, state::AppState};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -50,7 +50,7 @@ async fn checked(state: &AppState, request: Request, next: Next) -> Response {
         method = %method,
         path = ?path,
         status = response.status().as_u16(),
-        ms = started.elapsed().as_secs_f64() * 1e3,
+        ms = rounded(started.elapsed().as_secs_f64() * 1e3),
         "answered"
     );
     response

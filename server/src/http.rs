@@ -1,6 +1,6 @@
 //! Bodies in and out.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -11,9 +11,15 @@ use axum::{
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
-use crate::error::{ApiError, ApiResult};
+use crate::{
+    error::{ApiError, ApiResult},
+    limits,
+};
 
 /// A JSON response.
 pub fn json_response(status: StatusCode, json: &Value) -> Response {
@@ -25,40 +31,81 @@ pub fn json_response(status: StatusCode, json: &Value) -> Response {
     response
 }
 
-/// The whole body of a request, of at most `max_bytes`, that must arrive in time.
-pub async fn read_body(request: Request, max_bytes: usize, limit: Duration) -> ApiResult<Bytes> {
-    check_length(request.headers(), max_bytes)?;
-    let body = Limited::new(request.into_body(), max_bytes);
-    match timeout(limit, body.collect()).await {
-        Err(_) => Err(ApiError::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "the request's body did not arrive in time",
-        )),
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(e)) if e.is::<LengthLimitError>() => Err(too_large(max_bytes)),
-        Ok(Err(_)) => Err(ApiError::bad_request("the request's body broke off")),
+/// A request's body, and the room it takes up.
+#[derive(Debug)]
+pub struct HeldBody {
+    /// The body.
+    pub bytes: Bytes,
+    /// Other bodies get this room when it is dropped.
+    _room: OwnedSemaphorePermit,
+}
+
+/// Reads bodies within limits of size, time and memory.
+#[derive(Debug)]
+pub struct BodyReader {
+    max_bytes: usize,
+    time_limit: Duration,
+    room: Arc<Semaphore>,
+}
+
+impl BodyReader {
+    /// A reader of bodies of at most `max_bytes` each, that must arrive within `time_limit`.
+    pub fn new(max_bytes: usize, time_limit: Duration) -> Self {
+        let room = limits::MAX_BODY_BYTES_AT_ONCE.max(max_bytes);
+        let room = Arc::new(Semaphore::new(rooms(room)));
+        Self { max_bytes, time_limit, room }
+    }
+
+    /// The whole body of a request.
+    ///
+    /// # Errors
+    /// 411 without a length, 413 for too many bytes, 408 for too much time, 400 when it breaks off.
+    pub async fn read(&self, request: Request) -> ApiResult<HeldBody> {
+        let length = self.announced(request.headers())?;
+        let late = |_| {
+            ApiError::new(StatusCode::REQUEST_TIMEOUT, "the request's body did not arrive in time")
+        };
+        timeout(self.time_limit, self.read_all(request, length)).await.map_err(late)?
+    }
+
+    async fn read_all(&self, request: Request, length: usize) -> ApiResult<HeldBody> {
+        let rooms = u32::try_from(rooms(length)).unwrap_or(u32::MAX);
+        let broken = || ApiError::bad_request("the request's body broke off");
+        let room = Arc::clone(&self.room).acquire_many_owned(rooms).await.map_err(|_| broken())?;
+        match Limited::new(request.into_body(), length).collect().await {
+            Ok(collected) => Ok(HeldBody { bytes: collected.to_bytes(), _room: room }),
+            Err(e) if e.is::<LengthLimitError>() => Err(self.too_large()),
+            Err(_) => Err(broken()),
+        }
+    }
+
+    /// The length that the head announces; the most that is allowed when it is left open.
+    fn announced(&self, headers: &HeaderMap) -> ApiResult<usize> {
+        let Some(length) = headers.get(header::CONTENT_LENGTH) else {
+            return if headers.contains_key(header::TRANSFER_ENCODING) {
+                Ok(self.max_bytes)
+            } else {
+                Err(ApiError::new(StatusCode::LENGTH_REQUIRED, "Content-Length header is required"))
+            };
+        };
+        match length.to_str().ok().and_then(|l| l.parse::<u64>().ok()) {
+            None => Err(ApiError::bad_request("Invalid Content-Length header")),
+            Some(n) if n > self.max_bytes as u64 => Err(self.too_large()),
+            Some(n) => Ok(n as usize),
+        }
+    }
+
+    fn too_large(&self) -> ApiError {
+        ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!(
+                "the request's body has more than {} bytes (see --max-body-bytes)",
+                self.max_bytes
+            ),
+        )
     }
 }
 
-fn check_length(headers: &HeaderMap, max_bytes: usize) -> ApiResult<()> {
-    let length = headers.get(header::CONTENT_LENGTH);
-    if length.is_none() && !headers.contains_key(header::TRANSFER_ENCODING) {
-        return Err(ApiError::new(
-            StatusCode::LENGTH_REQUIRED,
-            "Content-Length header is required",
-        ));
-    }
-    let length = length.map(|l| l.to_str().ok().and_then(|l| l.parse::<u64>().ok()));
-    match length {
-        Some(None) => Err(ApiError::bad_request("Invalid Content-Length header")),
-        Some(Some(n)) if n > max_bytes as u64 => Err(too_large(max_bytes)),
-        _ => Ok(()),
-    }
-}
-
-fn too_large(max_bytes: usize) -> ApiError {
-    ApiError::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        format!("the request's body has more than {max_bytes} bytes (see --max-body-bytes)"),
-    )
+fn rooms(bytes: usize) -> usize {
+    bytes.div_ceil(limits::BODY_ROOM_BYTES).max(1)
 }

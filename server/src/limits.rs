@@ -11,11 +11,15 @@ pub const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Idle connections close as late.
 pub const DEFAULT_HEADER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Header lines of one request.
-pub const MAX_HEADERS: usize = 64;
+pub const MAX_HEADERS: usize = 128;
 /// Bytes buffered per connection, which bounds a request's head.
 pub const MAX_HEAD_BYTES: usize = 64 << 10;
 /// A client that takes nothing for this long is disconnected.
 pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_mins(1);
+/// Bytes of all bodies that are being read or prepared; a request waits for room.
+pub const MAX_BODY_BYTES_AT_ONCE: usize = 256 << 20;
+/// Unit in which room for bodies is counted.
+pub const BODY_ROOM_BYTES: usize = 4 << 10;
 /// Open connections unless `--max-connections` says otherwise.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 512;
 /// Time to tell a client that there are too many connections.

@@ -16,6 +16,7 @@ use verbatim_engine::{Engine, Health};
 use crate::{
     core::Rendering,
     error::ApiResult,
+    http::BodyReader,
     limits,
     origin::OriginPolicy,
     version,
@@ -71,6 +72,8 @@ pub struct AppState {
     pub fingerprint: Arc<str>,
     /// Turns for rendering and tokenizing.
     pub preparing: Arc<Semaphore>,
+    /// Reads request bodies.
+    pub bodies: BodyReader,
     aliases: Vec<String>,
     draining: AtomicBool,
     probe: HealthProbe,
@@ -109,11 +112,12 @@ impl AppState {
         ];
         Self {
             engine,
-            config,
             model_id,
             created: unix_seconds(),
             fingerprint: version::fingerprint().into(),
             preparing: Arc::new(Semaphore::new(limits::MAX_PREPARING)),
+            bodies: BodyReader::new(config.max_body_bytes, config.body_timeout),
+            config,
             aliases,
             draining: AtomicBool::new(false),
             probe: Box::new(probe),

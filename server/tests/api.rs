@@ -272,3 +272,73 @@ async fn requests_have_ids() {
     let odd = server.get("/health").header("x-request-id", "a b").send().await.unwrap();
     assert_ne!(odd.headers()["x-request-id"], "a b");
 }
+
+#[tokio::test]
+async fn a_tool_is_called_and_its_result_told() {
+    let server = Server::start(&[]);
+    let tools = json!([{"type": "function", "function": {
+        "name": "get_weather", "description": "Weather of a city",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    }}]);
+    let mut messages = vec![json!({"role": "user", "content": "What is the weather in Paris?"})];
+    let body = |messages: &[Value]| json!({"messages": messages, "tools": tools});
+    let answer = server.chat(&body(&messages)).await;
+    let choice = &answer["choices"][0];
+    assert_eq!(choice["finish_reason"], "tool_calls", "{choice}");
+    let call = &choice["message"]["tool_calls"][0];
+    assert_eq!(call["function"]["name"], "get_weather");
+    let arguments: Value =
+        serde_json::from_str(call["function"]["arguments"].as_str().expect("text")).expect("JSON");
+    assert_eq!(arguments, json!({"city": "Paris"}));
+
+    let events =
+        streamed(&server, "/v1/chat/completions", &with(body(&messages), &json!({"stream": true})))
+            .await;
+    let chunks = events.chunks();
+    let streamed: Vec<&Value> =
+        chunks.iter().filter_map(|c| c.pointer("/choices/0/delta/tool_calls/0")).collect();
+    assert_eq!(streamed.len(), 1);
+    assert_eq!((&streamed[0]["function"], &streamed[0]["index"]), (&call["function"], &json!(0)));
+    assert_eq!(chunks.last().expect("a chunk")["choices"][0]["finish_reason"], "tool_calls");
+
+    messages.push(choice["message"].clone());
+    messages.push(json!({"role": "tool", "tool_call_id": call["id"], "content": "{\"temperature\": 21, \"condition\": \"sunny\"}"}));
+    let told = server.chat(&body(&messages)).await;
+    let text = told["choices"][0]["message"]["content"].as_str().expect("text");
+    assert!(text.contains("21") && text.contains("Paris"), "{text}");
+
+    let none = server.chat(&with(body(&messages[..1]), &json!({"tool_choice": "none"}))).await;
+    assert!(none["choices"][0]["message"].get("tool_calls").is_none());
+}
+
+#[tokio::test]
+async fn thinking_can_be_switched_off() {
+    let server = Server::start(&[]);
+    let chat = json!({"messages": [{"role": "user", "content": "What is 2 plus 3?"}]});
+    let thinking = server
+        .chat(&with(chat.clone(), &json!({"chat_template_kwargs": {"enable_thinking": true}})))
+        .await;
+    assert!(thinking["choices"][0]["message"]["reasoning"].is_string(), "{thinking}");
+    let direct = server
+        .chat(&with(chat.clone(), &json!({"chat_template_kwargs": {"enable_thinking": false}})))
+        .await;
+    assert!(direct["choices"][0]["message"].get("reasoning").is_none(), "{direct}");
+    let off = Server::start(&["--chat-template-args", "{\"enable_thinking\": false}"]);
+    assert_eq!(off.chat(&chat).await["choices"], direct["choices"]);
+}
+
+#[tokio::test]
+async fn another_template_can_be_given() {
+    let template = "{% for m in messages %}{{ m.content }}{% endfor %}{{ raise_exception('never') if messages|length > 1 }}";
+    let server = Server::start(&["--chat-template", template]);
+    let whole = server
+        .chat(&json!({"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4}))
+        .await;
+    let plain = server.ask("/v1/completions", &json!({"prompt": "Hello", "max_tokens": 4})).await.1;
+    assert!(whole["usage"]["prompt_tokens"].as_u64() <= plain["usage"]["prompt_tokens"].as_u64());
+    let two =
+        json!({"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]});
+    let (status, e) = server.ask("/v1/chat/completions", &two).await;
+    assert_eq!(status, 400);
+    assert!(e["error"]["message"].as_str().expect("text").contains("never"), "{e}");
+}

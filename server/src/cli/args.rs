@@ -63,7 +63,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     verbatim serve --model demo/model\n  \
-    verbatim serve --model demo/model --host 0.0.0.0 --port 9000 --allowed-origins https://chat.example\n  \
+    verbatim serve --model demo/model --allowed-origins https://chat.example\n  \
     curl localhost:8080/v1/chat/completions -H 'Content-Type: application/json' \\\n    \
     -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Say this is a test!\"}]}'\n\n\
     SIGTERM or SIGINT lets running requests finish (see --drain-timeout); a second one ends at once.\n\
@@ -87,9 +87,6 @@ pub struct ServeArgs {
     /// Tokens to generate at most, unless a request says otherwise
     #[arg(long, value_name = "N", default_value_t = limits::DEFAULT_MAX_TOKENS, value_parser = token_count)]
     pub max_tokens: usize,
-    /// Sampler defaults of requests that do not say.
-    #[command(flatten)]
-    pub sampler: SamplerArgs,
     /// Chat template to use instead of the model's: a file, or the template itself
     #[arg(long, value_name = "FILE|TEXT")]
     pub chat_template: Option<String>,
@@ -123,6 +120,9 @@ pub struct ServeArgs {
     /// Seconds that running requests get after SIGTERM
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub drain_timeout: Duration,
+    /// Sampler defaults of requests that do not say.
+    #[command(flatten)]
+    pub sampler: SamplerArgs,
 }
 
 /// The sampler's main settings.
