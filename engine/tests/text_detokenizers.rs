@@ -149,7 +149,9 @@ proptest! {
                 continue;
             }
             let mut at_once = tokenizer.detokenizer();
-            ids.iter().for_each(|&id| at_once.add_token(id));
+            for &id in &ids {
+                at_once.add_token(id);
+            }
             at_once.finalize();
             prop_assert_eq!(streamed, at_once.take_segment());
         }

@@ -1,6 +1,8 @@
 //! Chat templates against what transformers and mlx-lm render
 //! (`oracle/python/text/templates.py` writes the expectations).
 
+#![allow(clippy::print_stderr)] // Says what was skipped.
+
 use std::{fmt::Write as _, fs, path::Path};
 
 use serde_json::Value;
@@ -39,13 +41,14 @@ fn expected(case: &Value, pieces: &Value) -> Result<String, Option<String>> {
 /// A line per difference.
 fn compare(
     name: &str,
-    actual: Result<String, Error>,
-    expected: Result<String, Option<String>>,
+    actual: &Result<String, Error>,
+    expected: &Result<String, Option<String>>,
     report: &mut String,
 ) {
-    let same = match (&actual, &expected) {
-        (Ok(actual), Ok(expected)) => actual == expected,
-        (Err(Error::Template(actual)), Err(Some(expected))) => actual == expected,
+    let same = match (actual, expected) {
+        (Ok(actual), Ok(expected)) | (Err(Error::Template(actual)), Err(Some(expected))) => {
+            actual == expected
+        }
         (Err(_), Err(None)) => true,
         _ => false,
     };
@@ -77,7 +80,7 @@ fn small_templates_render_as_in_the_reference() {
                 ..ChatInput::default()
             })
         });
-        compare(source, actual, expected(case, &data["pieces"]), &mut report);
+        compare(source, &actual, &expected(case, &data["pieces"]), &mut report);
     }
     assert!(report.is_empty(), "{report}");
 }
@@ -96,7 +99,7 @@ fn whole_templates_render_as_in_the_reference() {
         for (name, case) in whole["cases"].as_object().expect("cases") {
             let actual = render(&template, &data["conversations"][name]);
             let name = format!("{file}: {name}");
-            compare(&name, actual, expected(case, &data["pieces"]), &mut report);
+            compare(&name, &actual, &expected(case, &data["pieces"]), &mut report);
             compared += 1;
         }
     }

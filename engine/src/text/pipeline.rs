@@ -24,9 +24,10 @@ impl TextPipeline {
     /// A pipeline for one generation. Empty stop strings are ignored.
     pub fn new(tokenizer: &Tokenizer, routing: &Routing, stops: &[String]) -> Self {
         let stops: Vec<String> = stops.iter().filter(|s| !s.is_empty()).cloned().collect();
-        let (thinking, tools) = match routing.markers {
-            true => (tokenizer.thinking(), tokenizer.tool_format()),
-            false => (None, None),
+        let (thinking, tools) = if routing.markers {
+            (tokenizer.thinking(), tokenizer.tool_format())
+        } else {
+            (None, None)
         };
         let start = if routing.markers { routing.start } else { Channel::Content };
         let router = Router::new(thinking, tools, &stops, start);

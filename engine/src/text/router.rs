@@ -151,7 +151,7 @@ fn close_call(pieces: &mut Vec<Piece>) {
     match pieces.last_mut() {
         Some(last) if last.channel == Channel::ToolCall && !last.ends_call => last.ends_call = true,
         _ => {
-            pieces.push(Piece { channel: Channel::ToolCall, text: String::new(), ends_call: true })
+            pieces.push(Piece { channel: Channel::ToolCall, text: String::new(), ends_call: true });
         }
     }
 }

@@ -77,7 +77,7 @@ fn call(name: &str, arguments: &PyValue) -> Result<ToolCall, ToolError> {
 fn properties<'a>(tools: &'a [Value], name: &str) -> Option<&'a Value> {
     let functions = tools.iter().filter_map(|tool| tool.get("function"));
     let named = functions.filter(|f| f.get("name").and_then(Value::as_str) == Some(name));
-    named.filter_map(|f| f.get("parameters")).filter(|p| is_true(p)).last()?.get("properties")
+    named.filter_map(|f| f.get("parameters")).rfind(|p| is_true(p))?.get("properties")
 }
 
 /// What Python calls true.

@@ -172,9 +172,10 @@ impl Reader<'_> {
     }
 
     fn signed(&mut self, negative: bool) -> Result<PyValue> {
-        match self.rest.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
-            true => self.number(negative),
-            false => Err(NotALiteral),
+        if self.rest.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+            self.number(negative)
+        } else {
+            Err(NotALiteral)
         }
     }
 

@@ -113,9 +113,10 @@ impl Reader<'_> {
             }
         }
         self.rest = &text[end..];
-        match end == integer_end {
-            true => PyValue::int(start == 1, &text[start..end]),
-            false => text[..end].parse().ok().map(PyValue::Float),
+        if end == integer_end {
+            PyValue::int(start == 1, &text[start..end])
+        } else {
+            text[..end].parse().ok().map(PyValue::Float)
         }
     }
 

@@ -29,12 +29,11 @@ pub(in crate::text) struct Dict {
 impl Dict {
     /// Sets a key; one that is there keeps its place.
     pub fn insert(&mut self, key: String, value: PyValue) {
-        match self.index.get(&key) {
-            Some(&at) => self.entries[at].1 = value,
-            None => {
-                self.index.insert(key.clone(), self.entries.len());
-                self.entries.push((key, value));
-            }
+        if let Some(&at) = self.index.get(&key) {
+            self.entries[at].1 = value
+        } else {
+            self.index.insert(key.clone(), self.entries.len());
+            self.entries.push((key, value));
         }
     }
 

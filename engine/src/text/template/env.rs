@@ -38,6 +38,7 @@ pub(super) fn environment() -> Result<Environment<'static>> {
 }
 
 /// `namespace(mapping, **more)`.
+#[allow(clippy::needless_pass_by_value)] // minijinja calls functions with owned arguments.
 fn namespace(args: Rest<ValueOrKwargs>) -> Result<Value, Error> {
     let mut pairs = Vec::new();
     for source in args.iter() {
@@ -89,7 +90,7 @@ pub(super) fn message(error: &Error) -> crate::Error {
         },
     };
     if let Some(line) = error.line() {
-        text += &format!(" (line {line})");
+        text = format!("{text} (line {line})");
     }
     crate::Error::Template(text)
 }

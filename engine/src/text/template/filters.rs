@@ -80,16 +80,15 @@ fn tojson(state: &mut State, args: &[Value]) -> Result<Value, Error> {
     let mut style =
         Style { ensure_ascii: params.flag("ensure_ascii")?.unwrap_or(false), ..Style::default() };
     if let Some(indent) = params.value("indent")?.filter(|v| !v.is_none()) {
-        style.indent = Some(match indent.as_str() {
-            Some(text) => text.to_owned(),
-            None => {
-                let width = i64::try_from(indent).map_err(|_| invalid("bad indent"))?;
-                let width = usize::try_from(width).unwrap_or(0);
-                charge(state, width)?;
-                " ".repeat(width)
-            }
+        style.indent = Some(if let Some(text) = indent.as_str() {
+            text.to_owned()
+        } else {
+            let width = i64::try_from(indent).map_err(|_| invalid("bad indent"))?;
+            let width = usize::try_from(width).unwrap_or(0);
+            charge(state, width)?;
+            " ".repeat(width)
         });
-        style.item = ",".to_owned();
+        style.item = String::from(",");
     }
     if let Some(pair) = params.value("separators")?.filter(|v| !v.is_none()) {
         let pair: Vec<Value> = pair.try_iter()?.checked().collect::<Result<_, _>>()?;
@@ -117,9 +116,10 @@ fn title(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut start = true;
     for c in text.chars() {
-        match start {
-            true => out.extend(c.to_uppercase()),
-            false => out.extend(c.to_lowercase()),
+        if start {
+            out.extend(c.to_uppercase())
+        } else {
+            out.extend(c.to_lowercase())
         }
         start = matches!(c, '-' | '(' | '{' | '[' | '<') || is_space(c);
     }
@@ -165,14 +165,13 @@ fn indent(state: &mut State, args: &[Value]) -> Result<Value, Error> {
     let first = params.flag("first")?.unwrap_or(false);
     let blank = params.flag("blank")?.unwrap_or(false);
     params.done()?;
-    let indent = match width.as_str() {
-        Some(text) => text.to_owned(),
-        None => {
-            let width = i64::try_from(width).map_err(|_| invalid("bad width"))?;
-            let width = usize::try_from(width).unwrap_or(0);
-            charge(state, width)?;
-            " ".repeat(width)
-        }
+    let indent = if let Some(text) = width.as_str() {
+        text.to_owned()
+    } else {
+        let width = i64::try_from(width).map_err(|_| invalid("bad width"))?;
+        let width = usize::try_from(width).unwrap_or(0);
+        charge(state, width)?;
+        " ".repeat(width)
     };
     let text = text + "\n";
     let lines = strings::split_lines(&text, false);
@@ -253,9 +252,10 @@ fn dictsort(state: &mut State, args: &[Value]) -> Result<Value, Error> {
         entries.push((rank, Tuple::from([key, item])));
     }
     charge(state, entries.len().saturating_mul(256))?;
-    match reverse {
-        true => entries.sort_by(|a, b| b.0.cmp(&a.0)),
-        false => entries.sort_by(|a, b| a.0.cmp(&b.0)),
+    if reverse {
+        entries.sort_by(|a, b| b.0.cmp(&a.0))
+    } else {
+        entries.sort_by(|a, b| a.0.cmp(&b.0))
     }
     Ok(entries.into_iter().map(|(_, entry)| Value::from(entry)).collect())
 }

@@ -193,9 +193,10 @@ fn affix(s: &str, start: bool, mut params: Params) -> Result<Value, Error> {
     let (_, part) = strings::range(s, params.int("start")?, params.int("end")?);
     params.done()?;
     let Some(part) = part else { return Ok(Value::from(false)) };
-    let matches = |value: &Value| match value.as_str() {
-        Some(text) => Ok(if start { part.starts_with(text) } else { part.ends_with(text) }),
-        None => {
+    let matches = |value: &Value| {
+        if let Some(text) = value.as_str() {
+            Ok(if start { part.starts_with(text) } else { part.ends_with(text) })
+        } else {
             let message = format!("expected a string or a tuple of strings, not {}", value.kind());
             Err(Error::new(ErrorKind::InvalidOperation, message))
         }

@@ -96,7 +96,7 @@ fn rewrite_expression(source: &str) -> String {
                 } else {
                     let operand = left.trim_start();
                     out.push_str(&left[..left.len() - operand.len()]);
-                    out.push_str(&format!("{MOD}({},", operand.trim_end()));
+                    out.extend([MOD, "(", operand.trim_end(), ","]);
                     frame.in_call = true;
                 }
             }
@@ -230,9 +230,10 @@ pub(super) fn modulo(state: &mut State, left: &Value, right: &Value) -> Result<V
 
 fn percent_format(state: &State, text: &str, right: &Value) -> Result<Value, Error> {
     strings::check_format(text)?;
-    let args: Vec<Value> = match right.is_tuple() {
-        true => right.try_iter()?.checked().collect::<Result<_, _>>()?,
-        false => vec![right.clone()],
+    let args: Vec<Value> = if right.is_tuple() {
+        right.try_iter()?.checked().collect::<Result<_, _>>()?
+    } else {
+        vec![right.clone()]
     };
     let args = args.into_iter().map(|arg| match arg.kind() {
         ValueKind::Number | ValueKind::String | ValueKind::Map => Ok(arg),

@@ -19,9 +19,10 @@ pub(super) fn title(s: &str) -> String {
     let mut out = String::with_capacity(s.len());
     let mut in_word = false;
     for c in s.chars() {
-        match in_word {
-            true => out.extend(c.to_lowercase()),
-            false => out.extend(c.to_uppercase()),
+        if in_word {
+            out.extend(c.to_lowercase())
+        } else {
+            out.extend(c.to_uppercase())
         }
         in_word = is_cased(c);
     }
@@ -32,10 +33,7 @@ pub(super) fn title(s: &str) -> String {
 pub(super) fn swap_case(s: &str) -> String {
     let mut out = String::with_capacity(s.len());
     for c in s.chars() {
-        match c.is_uppercase() {
-            true => out.extend(c.to_lowercase()),
-            false => out.extend(c.to_uppercase()),
-        }
+        if c.is_uppercase() { out.extend(c.to_lowercase()) } else { out.extend(c.to_uppercase()) }
     }
     out
 }
@@ -123,9 +121,10 @@ pub(super) fn split_lines(s: &str, keep_ends: bool) -> Vec<&str> {
             lines.push(rest);
             break;
         };
-        let width = match rest[at..].starts_with("\r\n") {
-            true => 2,
-            false => rest[at..].chars().next().map_or(0, char::len_utf8),
+        let width = if rest[at..].starts_with("\r\n") {
+            2
+        } else {
+            rest[at..].chars().next().map_or(0, char::len_utf8)
         };
         lines.push(&rest[..if keep_ends { at + width } else { at }]);
         rest = &rest[at + width..];

@@ -48,9 +48,8 @@ fn apply(flag: Option<char>, text: &str, out: &mut String) {
             out.extend(std::iter::repeat_n(fill, text.len() - bare.len()));
             out.push_str(bare);
         }
-        Some('^') => out.push_str(&text.to_uppercase()),
         Some('#') if text == "AM" || text == "PM" => out.push_str(&text.to_lowercase()),
-        Some('#') => out.push_str(&text.to_uppercase()),
+        Some('^' | '#') => out.push_str(&text.to_uppercase()),
         _ => out.push_str(text),
     }
 }
@@ -106,7 +105,7 @@ fn field(directive: char, time: DateTime) -> Option<String> {
         'l' => write!(out, "{hour12:2}"),
         'm' => write!(out, "{:02}", time.month()),
         'M' => write!(out, "{:02}", time.minute()),
-        'n' => write!(out, "\n"),
+        'n' => writeln!(out),
         'p' => write!(out, "{}", if time.hour() < 12 { "AM" } else { "PM" }),
         'P' => write!(out, "{}", if time.hour() < 12 { "am" } else { "pm" }),
         'S' => write!(out, "{:02}", time.second()),

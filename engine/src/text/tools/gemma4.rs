@@ -43,10 +43,7 @@ impl ToolParser for Gemma4 {
                 None => rest = after,
             }
         }
-        match calls.is_empty() {
-            true => Err(ToolError::new("no function")),
-            false => Ok(calls),
-        }
+        if calls.is_empty() { Err(ToolError::new("no function")) } else { Ok(calls) }
     }
 }
 

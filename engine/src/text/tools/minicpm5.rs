@@ -26,10 +26,7 @@ impl ToolParser for MiniCpm5 {
             calls.push(read(name, inner, tools)?);
             rest = end.map_or("", |end| &after[end + self.end().len()..]);
         }
-        match calls.is_empty() {
-            true => Err(ToolError::new("no function")),
-            false => Ok(calls),
-        }
+        if calls.is_empty() { Err(ToolError::new("no function")) } else { Ok(calls) }
     }
 }
 
@@ -102,9 +99,10 @@ impl<'a> Names<'a> {
     fn look_at(&mut self, from: usize) {
         let stop = |c: char| is_space(c) || matches!(c, '"' | '\'' | '<' | '>');
         let end = self.text[from..].find(stop).map_or(self.text.len(), |i| from + i);
-        let close = match end > from {
-            true => self.text[end..].trim_start_matches(is_space).strip_prefix('>'),
-            false => None,
+        let close = if end > from {
+            self.text[end..].trim_start_matches(is_space).strip_prefix('>')
+        } else {
+            None
         };
         self.word = from..end;
         self.after = close.map(|rest| self.text.len() - rest.len());

@@ -40,7 +40,9 @@ fn collect(schema: &Value, depth: usize, types: &mut Vec<String>) {
     }
     for key in ["anyOf", "oneOf", "allOf"] {
         if let Some(Value::Array(choices)) = schema.get(key) {
-            choices.iter().for_each(|choice| collect(choice, depth + 1, types));
+            for choice in choices {
+                collect(choice, depth + 1, types);
+            }
         }
     }
     if types.len() == before {
