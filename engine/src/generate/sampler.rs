@@ -1,4 +1,8 @@
 //! From log-probabilities to a token (`make_sampler` of `mlx_lm/sample_utils.py`).
+//!
+//! mlx-lm compiles these functions (`mx.compile`), and MLX writes constants into compiled kernels
+//! with seven significant digits, which is not always the same float. [`written`] and [`uniform`]
+//! do the same, without a compiler at run time.
 
 use mlx_rs::{Array, Dtype, ops, random};
 
@@ -58,9 +62,48 @@ impl Sampler {
         if s.top_k > 0 {
             logprobs = top_k(&logprobs, s.top_k)?;
         }
-        let tempered = ops::multiply(&logprobs, scalar_like(1.0 / s.temperature, &logprobs)?)?;
-        Ok(random::categorical(&tempered, None, None, &self.keys.next()?)?)
+        let factor = written(1.0 / s.temperature, logprobs.dtype())?;
+        categorical(&ops::multiply(&logprobs, factor)?, &self.keys.next()?)
     }
+}
+
+/// A scalar of `dtype` as a compiled kernel has it: the C++ literal holds seven significant digits.
+fn written(value: f64, dtype: Dtype) -> Result<Array> {
+    let literal = if dtype == Dtype::Float32 {
+        seven_digits(value as f32)
+    } else {
+        // Seven digits are enough for every half-precision value.
+        value
+    };
+    scalar(literal, dtype)
+}
+
+fn seven_digits(value: f32) -> f64 {
+    format!("{value:.6e}").parse().unwrap_or(f64::from(value))
+}
+
+/// One uniform f32 in [0, 1) as a compiled `mx.random.uniform` draws it: 32 bits over 2³² − 1 and
+/// at most the float below one, both constants as written in the kernel.
+fn uniform(key: &Array) -> Result<Array> {
+    let plain = random::uniform::<_, f32>(0.0f32, 1.0f32, &[1], key)?;
+    // The plain draw is the bits over 2³², a power of two: this gives the bits back.
+    let bits = ops::multiply(plain, scalar(4_294_967_296.0, Dtype::Float32)?)?;
+    let draw = ops::divide(bits, written(f64::from(u32::MAX), Dtype::Float32)?)?;
+    Ok(ops::minimum(draw, written(f64::from(1.0_f32.next_down()), Dtype::Float32)?)?)
+}
+
+/// `mx.random.categorical` of one row, compiled: the first token whose cumulative probability
+/// exceeds the draw. More rows take another way in MLX.
+fn categorical(logits: &Array, key: &Array) -> Result<Array> {
+    if logits.dim(0) != 1 {
+        return Ok(random::categorical(logits, None, None, key)?);
+    }
+    let logits = logits.as_dtype(Dtype::Float32)?;
+    let top = ops::max_axis(&logits, -1, true)?;
+    let weights = ops::exp(ops::subtract(&logits, top)?)?;
+    let threshold = ops::multiply(uniform(key)?, ops::sum_axis(&weights, -1, false)?)?;
+    let passed = ops::le(ops::cumsum(&weights, -1, false, true)?, threshold)?;
+    Ok(ops::sum_axis(passed, -1, false)?.as_dtype(Dtype::Uint32)?)
 }
 
 /// Refuses values outside the ranges of mlx-lm's filters, or tokens outside the vocabulary.
@@ -127,7 +170,7 @@ fn top_p(logprobs: &Array, p: f64) -> Result<Array> {
         crate::mlx::ops::slice(a, &[0, 0], &[rows, 1])
     };
     let total = ops::add(first(&mass_above)?, first(&probs)?)?;
-    let reached = ops::ge(&mass_above, ops::multiply(scalar(p, Dtype::Float32)?, total)?)?;
+    let reached = ops::ge(&mass_above, ops::multiply(written(p, Dtype::Float32)?, total)?)?;
     let dropped = ops::sum_axis(&reached, -1, true)?;
     let threshold = ops::indexing::take_along_axis(&sorted, dropped, -1)?;
     let below = ops::lt(logprobs, threshold)?;
@@ -137,7 +180,7 @@ fn top_p(logprobs: &Array, p: f64) -> Result<Array> {
 /// `apply_min_p`: drops tokens below `p` times the best probability.
 fn min_p(logprobs: &Array, p: f64, min_tokens_to_keep: usize) -> Result<Array> {
     let top = ops::max_axis(logprobs, -1, true)?;
-    let threshold = ops::add(top, scalar_like(p.ln(), logprobs)?)?;
+    let threshold = ops::add(top, written(p.ln(), logprobs.dtype())?)?;
     let mut remove = ops::lt(logprobs, threshold)?;
     if min_tokens_to_keep > 1 {
         let keep = min_tokens_to_keep as i32;
@@ -152,7 +195,7 @@ fn min_p(logprobs: &Array, p: f64, min_tokens_to_keep: usize) -> Result<Array> {
 /// `apply_xtc`: at some steps, drops every token above the threshold but the least likely one.
 fn xtc(logits: &Array, s: &Sampling, key: &Array) -> Result<Array> {
     let probs = ops::softmax_axis(logits, -1, None)?;
-    let above = ops::gt(&probs, scalar_like(s.xtc_threshold, &probs)?)?;
+    let above = ops::gt(&probs, written(s.xtc_threshold, probs.dtype())?)?;
     let candidates = ops::select(above, &probs, scalar_like(f64::INFINITY, &probs)?)?;
     let mut mask = ops::gt(&probs, ops::min_axis(candidates, -1, true)?)?;
     if !s.xtc_special_tokens.is_empty() {
@@ -161,8 +204,8 @@ fn xtc(logits: &Array, s: &Sampling, key: &Array) -> Result<Array> {
         let ids = ops::broadcast_to(ids, &[logits.dim(0), n])?;
         mask = ops::indexing::put_along_axis(&mask, ids, Array::from_bool(false), -1)?;
     }
-    let draw = random::uniform::<_, f32>(0.0f32, 1.0f32, &[], key)?;
-    let skip = ops::gt(draw, scalar(s.xtc_probability, Dtype::Float32)?)?;
+    let draw = uniform(key)?;
+    let skip = ops::gt(draw, written(s.xtc_probability, Dtype::Float32)?)?;
     let masked = ops::select(mask, negative_infinity(logits)?, logits)?;
     Ok(ops::select(skip, logits, masked)?)
 }
