@@ -33,6 +33,9 @@ pub const MAX_REQUEST_ID_BYTES: usize = 64;
 
 /// Prompts rendered and tokenized at the same time.
 pub const MAX_PREPARING: usize = 2;
+/// Longest prompt that is tokenized, in bytes. Tokenizing takes hundreds of bytes of memory per
+/// token, so the engine's own limit, which is in tokens, would come too late.
+pub const MAX_PROMPT_BYTES: usize = 4 * verbatim_engine::limits::MAX_PROMPT_TOKENS;
 /// Stack of the threads that render and tokenize, in bytes.
 pub const PREPARE_STACK_BYTES: usize = 16 << 20;
 /// SSE messages buffered between a generation and its connection.
@@ -69,7 +72,7 @@ pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Steps of one `verbatim logits` run.
 pub const MAX_LOGITS_STEPS: usize = 1 << 16;
 /// Largest prompt read from standard input, in bytes.
-pub const MAX_STDIN_BYTES: u64 = 16 << 20;
+pub const MAX_STDIN_BYTES: u64 = MAX_PROMPT_BYTES as u64;
 /// Largest chat template given on the command line, in bytes.
 pub const MAX_TEMPLATE_BYTES: u64 = verbatim_engine::limits::MAX_TEMPLATE_BYTES;
 

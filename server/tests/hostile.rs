@@ -195,3 +195,17 @@ async fn bad_bodies_are_the_clients_fault() {
     }
     server.chat(&hello()).await;
 }
+
+#[tokio::test]
+async fn prompts_that_strain_the_tokenizer_are_refused() {
+    let server = Server::start(&["--log-level", "error"]);
+    for unit in [" ", "a", "1", "<", " a", "<|im_start|>"] {
+        let body = json!({"prompt": unit.repeat((6 << 20) / unit.len()), "max_tokens": 1});
+        let (status, e) = server.ask("/v1/completions", &body).await;
+        assert_eq!(status, 400, "{unit:?} {e}");
+    }
+    let message = json!({"role": "user", "content": "x".repeat(2_000)});
+    let many = json!({"messages": vec![message; 4_096], "max_tokens": 1});
+    assert_eq!(server.ask("/v1/chat/completions", &many).await.0, 400);
+    server.chat(&hello()).await;
+}

@@ -1,7 +1,13 @@
 //! The tokenizer of a model directory, as mlx-lm sees it through transformers
 //! (`mlx_lm/tokenizer_utils.py`, `TokenizerWrapper` and `load`).
 
-use std::{collections::BTreeSet, fmt, path::Path, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::Arc,
+};
 
 use serde_json::{Map, Value};
 use tokenizers::{ModelWrapper, Tokenizer as HfTokenizer};
@@ -204,9 +210,11 @@ impl Tokenizer {
 }
 
 fn ids_of(hf: &HfTokenizer, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
-    let encoding = hf.encode_fast(text, add_special_tokens);
-    let encoding =
-        encoding.map_err(|e| Error::Tokenizer(format!("cannot encode the text: {e}")))?;
+    // The regular expressions of a pre-tokenizer panic when a text drives them past their retry
+    // limit, e.g. millions of spaces.
+    let encoding = catch_unwind(AssertUnwindSafe(|| hf.encode_fast(text, add_special_tokens)))
+        .unwrap_or_else(|_| Err("its pre-tokenizer gave up on this text".into()))
+        .map_err(|e| Error::Tokenizer(format!("cannot encode the text: {e}")))?;
     Ok(encoding.get_ids().to_vec())
 }
 

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 use verbatim_engine::{
-    Engine, GenerateRequest, Result, Routing,
+    Engine, Error, GenerateRequest, Result, Routing,
     text::{Channel, ChatInput, ChatTemplate},
 };
 
 use super::{Chat, Prompt, Request, Translator};
+use crate::limits;
 
 /// How conversations are rendered, as the operator wants it.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +35,7 @@ impl Prepared {
     pub fn new(engine: &Engine, rendering: &Rendering, request: Request) -> Result<Self> {
         let tokenizer = engine.tokenizer();
         let (prompt, routing, tools) = match request.prompt {
-            Prompt::Text(text) => (tokenizer.encode(&text, true)?, Routing::default(), None),
+            Prompt::Text(text) => (encode(engine, &text, true)?, Routing::default(), None),
             Prompt::Tokens(ids) => (ids, Routing::default(), None),
             Prompt::Chat(chat) => {
                 let (prompt, start) = chat_prompt(engine, rendering, &chat)?;
@@ -60,7 +61,7 @@ fn chat_prompt(engine: &Engine, rendering: &Rendering, chat: &Chat) -> Result<(V
     let tokenizer = engine.tokenizer();
     let Some(template) = rendering.template.as_ref().or(engine.template()) else {
         let text = plain_chat(&chat.messages, chat.role_mapping.as_ref());
-        return Ok((tokenizer.encode(&text, true)?, Channel::Content));
+        return Ok((encode(engine, &text, true)?, Channel::Content));
     };
     let mut kwargs = rendering.args.clone();
     kwargs.extend(chat.template_kwargs.clone());
@@ -70,9 +71,18 @@ fn chat_prompt(engine: &Engine, rendering: &Rendering, chat: &Chat) -> Result<(V
         add_generation_prompt: true,
         kwargs,
     })?;
-    let prompt = tokenizer.encode(&text, false)?;
+    let prompt = encode(engine, &text, false)?;
     let start = tokenizer.start_channel(&prompt);
     Ok((prompt, start))
+}
+
+/// Token ids of a prompt, unless the text is so long that the prompt could not be served anyway.
+fn encode(engine: &Engine, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
+    let (bytes, most) = (text.len(), limits::MAX_PROMPT_BYTES);
+    if bytes > most {
+        return Err(Error::Request(format!("the prompt has {bytes} bytes, the limit is {most}")));
+    }
+    engine.tokenizer().encode(text, add_special_tokens)
 }
 
 /// A conversation as text, for models without a template: a prefix per role and a stop after each
