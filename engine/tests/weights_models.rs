@@ -102,7 +102,7 @@ fn a_dense_misfit_is_refused(#[case] change: fn(&mut Vec<Tensor>), #[case] says:
 #[case(|t: &mut Vec<Tensor>| edit(t, "lm_head.weight", |t| t.dtype = Dtype::I32), "lm_head.weight is I32; expected U32")]
 #[case(|t: &mut Vec<Tensor>| edit(t, "model.embed_tokens.scales", |t| t.shape[1] = 7), "model.embed_tokens is quantized as affine with 4 bits and group_size 9")]
 #[case(|t: &mut Vec<Tensor>| edit(t, "model.embed_tokens.scales", |t| t.shape[1] = 0), "shapes do not tell")]
-#[case(|t: &mut Vec<Tensor>| edit(t, "model.embed_tokens.scales", |t| t.dtype = Dtype::U8), "quantized as mxfp4, which this engine does not run yet")]
+#[case(|t: &mut Vec<Tensor>| edit(t, "model.embed_tokens.scales", |t| t.dtype = Dtype::U8), "1 unexpected: model.embed_tokens.biases")]
 fn a_quantized_misfit_is_refused(#[case] change: fn(&mut Vec<Tensor>), #[case] says: &str) {
     let config = quantized_config();
     let mut tensors = tensors_of(&config);
@@ -124,7 +124,11 @@ fn a_scheme_that_does_not_fit_is_refused() {
     let error = refused("model.norm", json!({"bits": 8}));
     assert!(error.contains("quantization names model.norm, which stays dense"), "{error}");
     let error = refused("lm_head", json!({"mode": "nvfp4"}));
-    assert!(error.contains("quantized as nvfp4, which this engine does not run yet"), "{error}");
+    assert!(
+        error.contains("lm_head.weight is [96, 16], the configuration asks for [96, 8]"),
+        "{error}"
+    );
+    assert!(error.contains("lm_head.scales is BF16; expected U8"), "{error}");
 
     let mut config = quantized_config();
     config.shift_remove("quantization");

@@ -121,9 +121,8 @@ impl WeightPlan {
 ///
 /// # Errors
 /// [`Error::Weights`] for tensors that are missing, in excess or of another shape (the first few
-/// by name, with a count), for dtypes that cannot be computed with, for weights that groups do not
-/// divide, and for quantization modes that the engine does not run yet; [`Error::Config`] when the
-/// configuration quantizes something that cannot be.
+/// by name, with a count), for dtypes that cannot be computed with, and for weights that groups do
+/// not divide; [`Error::Config`] when the configuration quantizes something that cannot be.
 pub fn check_weights(
     expected: &Expected,
     found: &TensorTable,
@@ -200,13 +199,6 @@ impl Check<'_> {
 
     fn quantized(&mut self, module: &ExpectedModule, scheme: ModuleQuantization) -> Result<()> {
         let ExpectedModule { path, weight, .. } = module;
-        if scheme.mode != QuantMode::Affine {
-            return Err(Error::Weights(format!(
-                "{path} is quantized as {}, which this engine does not run yet; use an affine \
-                 quantization of the model",
-                scheme.mode.name()
-            )));
-        }
         let in_dims = weight.last().copied().unwrap_or(0);
         let packed = scheme.packed_dims(in_dims).ok_or_else(|| {
             Error::Weights(format!(
@@ -223,7 +215,12 @@ impl Check<'_> {
         };
         self.tensor(&format!("{path}.weight"), &with_last(packed), DtypeRule::Exactly(Dtype::U32));
         let groups = with_last(in_dims / scheme.group_size);
-        self.tensor(&format!("{path}.scales"), &groups, DtypeRule::Float);
+        let scales = match scheme.mode {
+            QuantMode::Affine => DtypeRule::Float,
+            // Exponents or 8-bit floats, as bytes.
+            QuantMode::Mxfp4 | QuantMode::Mxfp8 | QuantMode::Nvfp4 => DtypeRule::Exactly(Dtype::U8),
+        };
+        self.tensor(&format!("{path}.scales"), &groups, scales);
         if scheme.has_biases() {
             self.tensor(&format!("{path}.biases"), &groups, DtypeRule::Float);
         }

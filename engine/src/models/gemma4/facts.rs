@@ -179,9 +179,8 @@ impl Gemma4Config {
             return Ok(());
         }
         let narrow = table.iter().find(|(name, meta)| {
-            let path = name.strip_suffix(".weight").unwrap_or(name);
-            path.contains(".experts.switch_glu.")
-                && plan.module(path).is_none()
+            name.contains(".experts.switch_glu.")
+                && name.strip_suffix(".weight").is_some_and(|path| plan.module(path).is_none())
                 && meta.dtype != Dtype::F32
         });
         match narrow {
