@@ -1,6 +1,9 @@
 //! Per-layer state of a sequence (`mlx_lm/models/cache.py`).
 
-#![cfg_attr(not(test), allow(dead_code, reason = "reuse of caches between requests comes later"))]
+#![cfg_attr(
+    not(test),
+    allow(dead_code, unused_imports, reason = "reuse of caches between requests comes later")
+)]
 
 mod arrays;
 mod file;
@@ -10,7 +13,6 @@ mod rotating;
 use mlx_rs::Array;
 
 pub use arrays::ArraysCache;
-pub use file::{load, save};
 pub use kv::KvCache;
 pub use rotating::RotatingKvCache;
 

@@ -63,7 +63,7 @@ impl RotatingKvCache {
     pub fn mask(&self, new: usize, window: Option<usize>) -> Result<Mask> {
         let (new, window) = (new as i32, window.map(|w| w as i32));
         if new == 1 {
-            return self.single_mask(window);
+            return Ok(self.single_mask(window));
         }
         let window = window.unwrap_or(self.max_size);
         let offset = self.offset.min(self.max_size - 1);
@@ -201,17 +201,17 @@ impl RotatingKvCache {
     }
 
     /// One token sees every row, unless its window is narrower than the cache.
-    fn single_mask(&self, window: Option<i32>) -> Result<Mask> {
-        let Some(window) = window else { return Ok(Mask::None) };
+    fn single_mask(&self, window: Option<i32>) -> Mask {
+        let Some(window) = window else { return Mask::None };
         if self.offset < window || self.max_size <= window {
-            return Ok(Mask::None);
+            return Mask::None;
         }
         let next = if self.idx >= self.max_size { 0 } else { self.idx };
         let rows = (self.offset + 1).min(self.max_size);
         // The newest rows by age, rolled to where the ring holds them.
         let seen: Vec<bool> =
             (0..rows).map(|row| (row - next - 1).rem_euclid(rows) >= rows - window).collect();
-        Ok(Mask::Array(Array::from_slice(&seen, &[rows])))
+        Mask::Array(Array::from_slice(&seen, &[rows]))
     }
 }
 

