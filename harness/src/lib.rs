@@ -15,6 +15,8 @@ pub mod maker;
 pub mod replay;
 #[cfg(feature = "replay")]
 pub mod report;
+#[cfg(feature = "replay")]
+pub mod selftest;
 pub mod tensor;
 
 pub use digest::{canonical_json, hex, sha256};

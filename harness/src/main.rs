@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use verbatim_harness::{
     replay::{RunOptions, run},
     report::{CaseReport, Outcome},
+    selftest,
 };
 
 /// Holds the engine against golden traces, bit for bit.
@@ -71,6 +72,9 @@ fn parity(args: &ParityArgs) -> Result<bool> {
     if let Some(golden) = &args.golden {
         options.golden.clone_from(golden);
     }
+    if args.self_test {
+        return self_test(&options);
+    }
     let out = args.out.clone().unwrap_or_else(|| args.root.join("reports"));
     let report = run(&options, show_progress)?;
     clear_progress();
@@ -79,6 +83,26 @@ fn parity(args: &ParityArgs) -> Result<bool> {
     write!(stdout, "{}", report.summary())?;
     writeln!(stdout, "report: {}", out.join("parity.html").display())?;
     Ok(report.is_green())
+}
+
+/// Prints each deliberate mistake and where it showed.
+fn self_test(options: &RunOptions) -> Result<bool> {
+    let trials = selftest::self_test(options, |trial| {
+        let mark = if trial.caught { "✓" } else { "✗" };
+        let found = trial.found.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
+        let _ =
+            writeln!(std::io::stdout(), "{mark} {}: {} noticed {found}", trial.mistake, trial.case);
+        if !trial.caught {
+            let _ = writeln!(std::io::stdout(), "    expected at {}", trial.expected);
+        }
+    })?;
+    let caught = trials.iter().filter(|t| t.caught).count();
+    writeln!(
+        std::io::stdout(),
+        "{caught} of {} mistakes caught where they should be",
+        trials.len()
+    )?;
+    Ok(caught == trials.len())
 }
 
 /// One line that is rewritten on a terminal; a line per failure elsewhere.

@@ -25,7 +25,10 @@ fn no_python_under(
     #[values("verbatim-engine", "verbatim-server", "verbatim-harness")] package: &str,
 ) {
     let crates = tree(package);
-    assert!(crates.contains(&"mlx-rs".to_owned()), "the tree of {package} is not what it should be");
+    assert!(
+        crates.contains(&"mlx-rs".to_owned()),
+        "the tree of {package} is not what it should be"
+    );
     let python: Vec<_> = crates.iter().filter(|c| PYTHON_CRATES.contains(&c.as_str())).collect();
     assert!(python.is_empty(), "{package} depends on {python:?}");
 }

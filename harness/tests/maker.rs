@@ -16,7 +16,14 @@ fn tiny() -> MadeModel {
         "rms_norm_eps": 1e-6, "rope_theta": 10000, "tie_word_embeddings": false, "eos_token_id": [1, 3]
     });
     let geometry: BTreeMap<String, Value> = serde_json::from_value(geometry).unwrap();
-    MadeModel { geometry, layout: Layout::Hf, seed: 1, dtype: Dtype::Bf16, shards: 1 }
+    MadeModel {
+        geometry,
+        layout: Layout::Hf,
+        seed: 1,
+        dtype: Dtype::Bf16,
+        logit_deviation: None,
+        shards: 1,
+    }
 }
 
 #[test]

@@ -25,6 +25,7 @@ impl ModelSpec {
     }
 
     /// The same model without quantization.
+    #[must_use]
     pub fn dense(&self) -> Self {
         Self { source: self.source.clone(), quantization: None }
     }
@@ -61,6 +62,10 @@ pub struct MadeModel {
     pub seed: u64,
     /// Dtype of the weights.
     pub dtype: Dtype,
+    /// Standard deviation that the logits aim at; the family's own where absent. Small values make
+    /// near ties, which tell the argmax of logits from that of rounded log-probabilities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logit_deviation: Option<f32>,
     /// Safetensors files to spread the weights over.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub shards: usize,

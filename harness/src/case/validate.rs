@@ -58,6 +58,9 @@ impl Case {
                 if !made.geometry.get("model_type").is_some_and(serde_json::Value::is_string) {
                     return Some("geometry has no model_type".into());
                 }
+                if made.logit_deviation.is_some_and(|d| !(d.is_finite() && d > 0.0)) {
+                    return Some("logit_deviation must be a positive number".into());
+                }
                 (made.shards == 0).then(|| "shards must be at least 1".into())
             }
             ModelSource::Directory(directory) => {

@@ -90,14 +90,19 @@ fn troubles(report: &Report) -> Markup {
         })
         .collect();
     let broken: Vec<_> = report.cases.iter().filter(failed).collect();
+    let tables: Vec<_> =
+        report.portable.iter().filter(|t| t.outcome != PortableOutcome::Equal).collect();
     html! {
-        @if !broken.is_empty() { h2 { "What differs" } }
+        @if !broken.is_empty() || !tables.is_empty() || missing > 0 { h2 { "What is not equal" } }
         @for case in broken {
             div.trouble {
                 a href={ "#case-" (case.id) } { code { (case.id) } }
                 div { (result(&case.outcome)) }
                 @for note in &case.notes { div.soft { (note) } }
             }
+        }
+        @for table in tables {
+            div.trouble { code { (table.path) } div { (portable_result(&table.outcome)) } }
         }
         @if missing > 0 {
             div.trouble.amber {
@@ -197,21 +202,44 @@ fn status_class(status: CellStatus) -> &'static str {
 }
 
 fn portable(report: &Report) -> Markup {
+    let mut kinds: Vec<&str> = Vec::new();
+    for table in &report.portable {
+        if !kinds.contains(&table.kind.as_str()) {
+            kinds.push(&table.kind);
+        }
+    }
     html! {
-        @if !report.portable.is_empty() {
-            h2 { "Text and sampling, on any machine" }
-            div.scroll {
-                table {
-                    thead { tr { th { "Table" } th.number-cell { "Rows" } th { "Result" } } }
-                    tbody { @for table in &report.portable { (portable_row(table)) } }
+        @if !kinds.is_empty() { h2 { "Text and sampling, on any machine" } }
+        @for kind in kinds {
+            @let tables: Vec<_> = report.portable.iter().filter(|t| t.kind == kind).collect();
+            @let (equal, other) = tally(&tables);
+            @let rows = tables.iter().map(|t| t.rows as u64).sum();
+            details.group open[other > 0] {
+                summary {
+                    b { (kind) }
+                    @if equal > 0 { span.dot.green { (equal) " equal" } }
+                    @if other > 0 { span.dot.red { (other) " not equal" } }
+                    span.soft { (grouped(rows)) " rows" }
+                }
+                div.inside {
+                    table {
+                        thead { tr { th { "Table" } th.number-cell { "Rows" } th { "Result" } } }
+                        tbody { @for table in tables { (portable_row(table)) } }
+                    }
                 }
             }
         }
     }
 }
 
-fn portable_row(table: &PortableReport) -> Markup {
-    let (class, word, detail) = match &table.outcome {
+/// Tables that are equal, and the rest.
+fn tally(tables: &[&PortableReport]) -> (usize, usize) {
+    let equal = tables.iter().filter(|t| t.outcome == PortableOutcome::Equal).count();
+    (equal, tables.len() - equal)
+}
+
+fn portable_result(outcome: &PortableOutcome) -> Markup {
+    let (class, word, detail) = match outcome {
         PortableOutcome::Equal => ("green", "equal", String::new()),
         PortableOutcome::Differs { rows, first } => {
             ("red", "differs", format!("{rows} rows; {first}"))
@@ -220,11 +248,15 @@ fn portable_row(table: &PortableReport) -> Markup {
         PortableOutcome::Skipped { reason } => ("skipped", "skipped", reason.clone()),
         PortableOutcome::Error { message } => ("red", "failed", message.clone()),
     };
+    html! { span.dot.(class) { (word) } " " (detail) }
+}
+
+fn portable_row(table: &PortableReport) -> Markup {
     html! {
         tr {
             td { code { (table.path) } }
             td.number-cell { (grouped(table.rows as u64)) }
-            td { span.dot.(class) { (word) } " " (detail) }
+            td { (portable_result(&table.outcome)) }
         }
     }
 }

@@ -77,7 +77,7 @@ fn failures(out: &mut String, report: &Report) -> std::fmt::Result {
             }
             PortableOutcome::Missing => lines.push(format!("{}: there is no table", table.path)),
             PortableOutcome::Skipped { reason } => {
-                lines.push(format!("{}: skipped, {reason}", table.path))
+                lines.push(format!("{}: skipped, {reason}", table.path));
             }
             PortableOutcome::Error { message } => lines.push(format!("{}: {message}", table.path)),
         }

@@ -1,0 +1,256 @@
+//! Shows that the harness notices: one flipped bit of a golden, one wrong operation in the engine.
+
+use verbatim_engine::{Engine, EngineOptions, Mutation};
+
+use crate::{
+    Error, Result,
+    case::{Backend, Case, load_suites},
+    golden::{Golden, layer_name, machine_key, relative_path},
+    maker::ModelStore,
+    replay::{Models, RunOptions, replay},
+    report::{Mismatch, What},
+};
+
+/// One deliberate mistake and what came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trial {
+    /// The mistake.
+    pub mistake: String,
+    /// Case that noticed it, or the last that did not.
+    pub case: String,
+    /// Where it should show.
+    pub expected: String,
+    /// Where it showed.
+    pub found: Option<Mismatch>,
+    /// Whether the two agree.
+    pub caught: bool,
+}
+
+/// Where a mistake shows first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    Layer {
+        call: usize,
+        layer: String,
+    },
+    Logits {
+        step: usize,
+    },
+    Token {
+        step: usize,
+    },
+    /// Some token, whichever step comes first.
+    AnyToken,
+}
+
+impl Place {
+    fn matches(&self, found: &Mismatch) -> bool {
+        match self {
+            Self::Layer { call, layer } => {
+                found.call == *call && found.what == What::Layer(layer.clone())
+            }
+            Self::Logits { step } => found.step == Some(*step) && found.what == What::Logits,
+            Self::Token { step } => found.step == Some(*step) && found.what == What::Token,
+            Self::AnyToken => found.what == What::Token,
+        }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Layer { call, layer } => write!(f, "call {call}, {layer}"),
+            Self::Logits { step } => write!(f, "step {step}, logits"),
+            Self::Token { step } => write!(f, "step {step}, token"),
+            Self::AnyToken => f.write_str("a token"),
+        }
+    }
+}
+
+/// A mistake that the engine can make on purpose.
+struct Mistake {
+    mutation: Mutation,
+    /// Family whose cases must notice.
+    family: &'static str,
+    symptom: Symptom,
+}
+
+/// Where it shows.
+enum Symptom {
+    /// The first layer of the first call.
+    FirstLayer,
+    /// A token, though the logits are right.
+    Token,
+}
+
+const fn mistake(mutation: Mutation, family: &'static str, symptom: Symptom) -> Mistake {
+    Mistake { mutation, family, symptom }
+}
+
+/// Every mistake with the family that must notice it.
+const MISTAKES: [Mistake; 7] = [
+    mistake(Mutation::SwigluSwapped, "minicpm5", Symptom::FirstLayer),
+    mistake(Mutation::RopeBaseOff, "minicpm5", Symptom::FirstLayer),
+    mistake(Mutation::NormEpsDoubled, "minicpm5", Symptom::FirstLayer),
+    mistake(Mutation::ArgmaxOverLogits, "minicpm5", Symptom::Token),
+    mistake(Mutation::ResidualInF32, "minicpm5", Symptom::FirstLayer),
+    mistake(Mutation::OffsetByOne, "minicpm5", Symptom::FirstLayer),
+    mistake(Mutation::AttentionScaleOff, "minicpm5", Symptom::FirstLayer),
+];
+
+impl Mistake {
+    fn place(&self) -> Place {
+        match self.symptom {
+            Symptom::FirstLayer => Place::Layer { call: 0, layer: "model.layers.0".into() },
+            Symptom::Token => Place::AnyToken,
+        }
+    }
+}
+
+/// Cases whose goldens hold every layer, and those whose choices hang on a rounding.
+fn is_subject(case: &Case) -> bool {
+    case.skip.is_none() && (case.capture.layers() || case.path == "near ties")
+}
+
+/// Makes every mistake in turn; `progress` hears of each.
+///
+/// # Errors
+/// When goldens or models are missing, and when the faithful engine does not pass.
+pub fn self_test(options: &RunOptions, mut progress: impl FnMut(&Trial)) -> Result<Vec<Trial>> {
+    let subjects = Subjects::load(options)?;
+    let mut trials = Vec::new();
+    for trial in subjects.spoiled_goldens()? {
+        progress(&trial);
+        trials.push(trial);
+    }
+    for mistake in &MISTAKES {
+        let trial = subjects.mutated_engine(mistake)?;
+        progress(&trial);
+        trials.push(trial);
+    }
+    Ok(trials)
+}
+
+struct Subject {
+    case: Case,
+    golden: Golden,
+    folder: std::path::PathBuf,
+}
+
+struct Subjects(Vec<Subject>);
+
+impl Subjects {
+    fn load(options: &RunOptions) -> Result<Self> {
+        let machine = machine_key(Backend::Cpu);
+        let mut models = Models::new(ModelStore::new(&options.root));
+        let mut subjects = Vec::new();
+        for case in load_suites(&options.cases)?.into_iter().filter(is_subject) {
+            let golden = Golden::read(&options.golden.join(relative_path(&machine, &case)))?;
+            let (folder, _) = models.get(&case.model)?;
+            subjects.push(Subject { case, golden, folder });
+        }
+        // Layer traces name the place; the others are for mistakes that change no layer.
+        subjects.sort_by_key(|s: &Subject| !s.case.capture.layers());
+        if subjects.is_empty() {
+            return Err(Error::Golden("no case is fit for the self test".into()));
+        }
+        Ok(Self(subjects))
+    }
+
+    /// Flips single bits of the first subject's golden, everywhere that a golden holds something.
+    fn spoiled_goldens(&self) -> Result<Vec<Trial>> {
+        let subject = self
+            .0
+            .iter()
+            .find(|s| !s.golden.layers.is_empty() && s.golden.logits.is_some())
+            .ok_or_else(|| Error::Golden("no golden holds layers and logits".into()))?;
+        let engine = load(subject, Mutation::None)?;
+        let faithful = run(&engine, subject, &subject.golden)?;
+        if let Some(first) = faithful {
+            return Err(Error::Golden(format!(
+                "{} is not equal to begin with: {first}",
+                subject.case.id
+            )));
+        }
+        spoilings(subject)
+            .into_iter()
+            .map(|(mistake, place, golden)| {
+                let found = run(&engine, subject, &golden)?;
+                Ok(trial(mistake, subject, &place, found))
+            })
+            .collect()
+    }
+
+    /// Runs subjects on a mistaken engine until one notices.
+    fn mutated_engine(&self, mistake: &Mistake) -> Result<Trial> {
+        let place = mistake.place();
+        let name = format!("{:?} in {}", mistake.mutation, mistake.family);
+        let mut last = None;
+        for subject in self.0.iter().filter(|s| s.case.family == mistake.family) {
+            let found = run(&load(subject, mistake.mutation)?, subject, &subject.golden)?;
+            let noticed = found.is_some();
+            last = Some(trial(name.clone(), subject, &place, found));
+            if noticed {
+                break;
+            }
+        }
+        last.ok_or_else(|| Error::Golden(format!("no case is fit to notice {name}")))
+    }
+}
+
+fn load(subject: &Subject, mutation: Mutation) -> Result<Engine> {
+    let mut options = EngineOptions::new(&subject.folder);
+    options.mutation = mutation;
+    Engine::load(options).map_err(|e| Error::Model(e.to_string()))
+}
+
+fn run(engine: &Engine, subject: &Subject, golden: &Golden) -> Result<Option<Mismatch>> {
+    let replayed = replay(engine, &subject.case, golden)
+        .map_err(|e| Error::Golden(format!("{}: {e}", subject.case.id)))?;
+    Ok(replayed.first)
+}
+
+fn trial(mistake: String, subject: &Subject, place: &Place, found: Option<Mismatch>) -> Trial {
+    Trial {
+        mistake,
+        case: subject.case.id.clone(),
+        expected: place.to_string(),
+        caught: found.as_ref().is_some_and(|f| place.matches(f)),
+        found,
+    }
+}
+
+/// Goldens with one bit flipped, and where that must show.
+fn spoilings(subject: &Subject) -> Vec<(String, Place, Golden)> {
+    let golden = &subject.golden;
+    let first_step = (golden.prompt.len() - 1).div_ceil(subject.case.prefill_step_size);
+    let last_step = golden.tokens.len() - 1;
+    let mut all = Vec::new();
+    for step in [0, last_step] {
+        let mut spoiled = golden.clone();
+        if let Some(logits) = &mut spoiled.logits {
+            let row = logits.data.len() / logits.shape[0];
+            logits.data[row * step] ^= 1;
+        }
+        all.push((
+            format!("lowest bit of a logit of step {step}"),
+            Place::Logits { step },
+            spoiled,
+        ));
+
+        let mut spoiled = golden.clone();
+        spoiled.tokens[step] ^= 1;
+        all.push((format!("lowest bit of token {step}"), Place::Token { step }, spoiled));
+    }
+    for call in [0, first_step, first_step + last_step] {
+        for layer in ["model.embed_tokens", "model.layers.0", "model.layers.1", "model.norm"] {
+            let mut spoiled = golden.clone();
+            let Some(tensor) = spoiled.layers.get_mut(&layer_name(call, layer)) else { continue };
+            let middle = tensor.data.len() / 2;
+            tensor.data[middle] ^= 1;
+            let place = Place::Layer { call, layer: layer.into() };
+            all.push((format!("one bit of {layer} in call {call}"), place, spoiled));
+        }
+    }
+    all
+}
