@@ -10,8 +10,9 @@ use std::{
 use tokio::sync::mpsc;
 
 use crate::{
-    Error, Event, GenerateRequest, Result, limits,
+    Error, Event, GenerateRequest, Result,
     generate::check_sampling,
+    limits,
     models::Mutation,
     scheduler::{self, Job, Setup, Status},
     text::{ChatTemplate, TextPipeline, Tokenizer},
@@ -142,7 +143,7 @@ impl Engine {
             max_position_embeddings,
             dtype: loaded.dtype.to_owned(),
             weight_bytes,
-            eos_token_ids: tokenizer.eos_token_ids().to_vec(),
+            eos_token_ids: tokenizer.eos_token_ids().clone(),
         };
         let queue_limit = options.queue_limit.max(1);
         let jobs = Some(jobs);
@@ -220,7 +221,10 @@ fn check_request(request: &GenerateRequest, info: &ModelInfo) -> Result<()> {
         return refuse("the prompt is empty: at least one token is needed".into());
     }
     if n > limits::MAX_PROMPT_TOKENS {
-        return refuse(format!("the prompt has {n} tokens, the limit is {}", limits::MAX_PROMPT_TOKENS));
+        return refuse(format!(
+            "the prompt has {n} tokens, the limit is {}",
+            limits::MAX_PROMPT_TOKENS
+        ));
     }
     if let Some(id) = request.prompt.iter().find(|&&id| id as usize >= info.vocab_size) {
         return refuse(format!(

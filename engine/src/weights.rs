@@ -16,6 +16,7 @@ mod load;
 mod quant;
 mod rope;
 
+pub use crate::models::llama::LlamaConfig;
 pub use dir::{ModelDir, TokenizerFiles};
 pub use dtype::Dtype;
 pub use expect::{Expected, ExpectedModule, TensorMeta, TensorTable, WeightPlan, check_weights};
@@ -23,10 +24,10 @@ pub use facts::ModelFacts;
 pub use fields::{Fields, FloatRange};
 pub use header::{TensorInfo, check_header, read_header};
 pub use inspect::{
-    Component, ContextCost, Inspection, QuantizationSummary, TokenizerSummary, WeightSummary, inspect,
+    Component, ContextCost, Inspection, QuantizationSummary, TokenizerSummary, WeightSummary,
+    inspect,
 };
 pub use json::{parse_object, read_bounded, read_object};
-pub use crate::models::llama::LlamaConfig;
 pub use load::load_lazy;
 pub use quant::{AFFINE_BITS, AFFINE_GROUP_SIZES, ModuleQuantization, QuantMode, QuantizationSpec};
 pub use rope::{Llama3Scaling, RopeScaling};

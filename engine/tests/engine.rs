@@ -13,10 +13,7 @@ use verbatim_engine::{
     Capture, Engine, EngineOptions, Error, Event, FinishReason, GenerateRequest, Sampling,
     TokenEvent, WorkerState, limits,
 };
-use verbatim_harness::{
-    case::MadeModel,
-    maker::write_model,
-};
+use verbatim_harness::{case::MadeModel, maker::write_model};
 
 const VOCAB: u32 = 96;
 /// Patience with the MLX thread before a test gives up.
@@ -104,7 +101,8 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
 #[test]
 fn taking_turns_changes_no_token() {
     let tiny = tiny();
-    let prompts: Vec<Vec<u32>> = (0..4).map(|i| (0..5 + i * 9).map(|t| t % VOCAB).collect()).collect();
+    let prompts: Vec<Vec<u32>> =
+        (0..4).map(|i| (0..5 + i * 9).map(|t| t % VOCAB).collect()).collect();
     let alone: Vec<_> = prompts.iter().map(|p| ids(&run(&tiny.engine, endless(p, 24)))).collect();
     let together: Vec<_> = thread::scope(|scope| {
         let runs: Vec<_> = prompts
@@ -132,7 +130,8 @@ fn chunks_change_no_token(#[case] step: usize) {
 #[test]
 fn dropping_a_generation_frees_the_thread() {
     let tiny = tiny();
-    let mut generation = tiny.engine.submit(endless(&[1, 2, 3], limits::MAX_GENERATED_TOKENS)).unwrap();
+    let mut generation =
+        tiny.engine.submit(endless(&[1, 2, 3], limits::MAX_GENERATED_TOKENS)).unwrap();
     for _ in 0..3 {
         assert!(generation.next_blocking().is_some());
     }
@@ -168,7 +167,10 @@ fn a_reader_that_lags_holds_up_nobody() {
     let many = limits::EVENT_BUFFER * 2;
     let mut lagging = tiny.engine.submit(endless(&[9, 8, 7], many)).unwrap();
     // The buffer fills while nobody reads; others still get their turns.
-    assert_eq!(run(&tiny.engine, endless(&[5], limits::EVENT_BUFFER + 50)).tokens.len(), limits::EVENT_BUFFER + 50);
+    assert_eq!(
+        run(&tiny.engine, endless(&[5], limits::EVENT_BUFFER + 50)).tokens.len(),
+        limits::EVENT_BUFFER + 50
+    );
     let mut tokens = 0;
     while let Some(event) = lagging.next_blocking() {
         tokens += usize::from(matches!(event, Event::Token(_)));

@@ -236,7 +236,7 @@ fn retype(config: &mut Map<String, Value>, random: &mut Random) {
     for _ in 0..=random.below(3) {
         let keys: Vec<String> = config.keys().cloned().collect();
         let key = random.pick(&keys).clone();
-        let value = serde_json::from_str(*random.pick::<&str>(HOSTILE))
+        let value = serde_json::from_str(random.pick::<&str>(HOSTILE))
             .unwrap_or_else(|_| json!(random.below(200)));
         match (random.below(6), config.get_mut(&key)) {
             (0, _) => {

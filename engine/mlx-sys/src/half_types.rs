@@ -19,7 +19,10 @@ pub unsafe fn mlx_array_item_float16(res: *mut float16_t, arr: mlx_array) -> ::s
 
 /// # Safety
 /// As for every mlx-c call: `res` is writable and `arr` a live one-element array handle.
-pub unsafe fn mlx_array_item_bfloat16(res: *mut bfloat16_t, arr: mlx_array) -> ::std::os::raw::c_int {
+pub unsafe fn mlx_array_item_bfloat16(
+    res: *mut bfloat16_t,
+    arr: mlx_array,
+) -> ::std::os::raw::c_int {
     unsafe { mlx_array_item_uint16(res, arr) }
 }
 

@@ -163,14 +163,13 @@ impl Decoder {
     }
 
     fn next_token(&mut self, model: &dyn Model) -> Result<Step> {
-        let current = match self.pending.take() {
-            Some(pending) => pending,
-            None => {
-                let last = [self.prompt[self.prompt.len() - 1]];
-                let input = Array::from_slice(&last, &[1]);
-                self.prefilled = self.prompt.len();
-                self.step(model, &input)?
-            }
+        let current = if let Some(pending) = self.pending.take() {
+            pending
+        } else {
+            let last = [self.prompt[self.prompt.len() - 1]];
+            let input = Array::from_slice(&last, &[1]);
+            self.prefilled = self.prompt.len();
+            self.step(model, &input)?
         };
         // mlx-lm dispatches a step past the last token too: its cache then holds every token.
         if self.yielded < self.max_tokens {

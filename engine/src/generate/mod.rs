@@ -4,5 +4,5 @@ mod decoder;
 mod processors;
 mod sampler;
 
-pub use sampler::check as check_sampling;
 pub use decoder::{Decoder, DecoderOptions, Progress, Step};
+pub use sampler::check as check_sampling;

@@ -8,7 +8,11 @@ use std::collections::BTreeMap;
 
 use mlx_rs::Array;
 
-use crate::{Error, Result, cache::LayerCache, weights::{Expected, ModelDir, ModelFacts}};
+use crate::{
+    Error, Result,
+    cache::LayerCache,
+    weights::{Expected, ModelDir, ModelFacts},
+};
 
 /// A family's forward pass. Models know nothing of scheduling, sampling or text.
 pub trait Model {

@@ -182,9 +182,8 @@ fn top_logprobs(step: &Step, k: usize) -> Result<TokenLogprob> {
     let logprob = values[step.token as usize];
     let k = k.min(values.len());
     let mut ids: Vec<u32> = (0..values.len() as u32).collect();
-    let by_value = |a: &u32, b: &u32| {
-        values[*b as usize].total_cmp(&values[*a as usize]).then(a.cmp(b))
-    };
+    let by_value =
+        |a: &u32, b: &u32| values[*b as usize].total_cmp(&values[*a as usize]).then(a.cmp(b));
     if k > 0 && k < ids.len() {
         ids.select_nth_unstable_by(k - 1, by_value);
     }

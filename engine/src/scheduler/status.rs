@@ -45,7 +45,9 @@ impl Status {
         };
         let since_progress = match state {
             WorkerState::Idle => Duration::ZERO,
-            _ => self.now().saturating_sub(Duration::from_millis(self.progress_millis.load(Relaxed))),
+            _ => {
+                self.now().saturating_sub(Duration::from_millis(self.progress_millis.load(Relaxed)))
+            }
         };
         Health {
             state,

@@ -76,8 +76,7 @@ impl Drop for DeadOnDrop {
 fn run(setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
     let loaded = models::build(&setup.dir, setup.mutation).and_then(|model| {
         let dtype = mlx::dtype_name(model.dtype())?;
-        let facts =
-            LoadedModel { vocab_size: model.vocab_size(), layers: model.layers(), dtype };
+        let facts = LoadedModel { vocab_size: model.vocab_size(), layers: model.layers(), dtype };
         Ok((model, facts))
     });
     let model = match loaded {

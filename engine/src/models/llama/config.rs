@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::{
     Error, Result, limits,
     weights::{
-        Dtype, Expected, Fields, FloatRange, ModelDir, ModelFacts, RopeScaling, TensorTable, WeightPlan,
+        Dtype, Expected, Fields, FloatRange, ModelDir, ModelFacts, RopeScaling, TensorTable,
+        WeightPlan,
     },
 };
 

@@ -77,7 +77,8 @@ impl Attention {
         let (k, v) = cache.update_and_fetch(&k, &v)?;
 
         let out = attend(&q, &k, &v, self.scale, mask)?;
-        let out = out.transpose_axes(&[0, 2, 1, 3])?.reshape(&[b, s, self.heads * self.head_dim])?;
+        let out =
+            out.transpose_axes(&[0, 2, 1, 3])?.reshape(&[b, s, self.heads * self.head_dim])?;
         self.o_proj.forward(&ops::multiply(&out, ops::sigmoid(&gate)?)?)
     }
 

@@ -136,12 +136,11 @@ impl GatedDeltaNet {
     /// Runs the recurrence over the tokens: `[B, S, value heads, value dim]`.
     fn recur(&self, x: &StepInput, cache: &mut ArraysCache) -> Result<Array> {
         let (b, steps) = (x.q.dim(0), x.q.dim(1));
-        let mut state = match cache.delta.take() {
-            Some(state) => state,
-            None => {
-                let shape = [b, self.value_heads, self.value_head_dim, self.key_head_dim];
-                ops::zeros_dtype(&shape, Dtype::Float32)?
-            }
+        let mut state = if let Some(state) = cache.delta.take() {
+            state
+        } else {
+            let shape = [b, self.value_heads, self.value_head_dim, self.key_head_dim];
+            ops::zeros_dtype(&shape, Dtype::Float32)?
         };
         let repeat = self.value_heads / self.key_heads;
         let spread = |a: &Array| -> Result<Array> {
@@ -151,8 +150,13 @@ impl GatedDeltaNet {
         let mut outputs = Vec::with_capacity(steps as usize);
         for t in 0..steps {
             let at = |a: &Array| step_of(a, t);
-            let step =
-                StepInput { q: at(&q)?, k: at(&k)?, v: at(&x.v)?, g: at(&x.g)?, beta: at(&x.beta)? };
+            let step = StepInput {
+                q: at(&q)?,
+                k: at(&k)?,
+                v: at(&x.v)?,
+                g: at(&x.g)?,
+                beta: at(&x.beta)?,
+            };
             let (y, next) = advance(&step, &state)?;
             outputs.push(y);
             state = next;
@@ -172,13 +176,9 @@ impl GatedDeltaNet {
     }
 
     pub fn arrays<'a>(&'a self, out: &mut Vec<&'a Array>) {
-        for linear in [
-            &self.in_proj_qkv,
-            &self.in_proj_z,
-            &self.in_proj_b,
-            &self.in_proj_a,
-            &self.out_proj,
-        ] {
+        for linear in
+            [&self.in_proj_qkv, &self.in_proj_z, &self.in_proj_b, &self.in_proj_a, &self.out_proj]
+        {
             linear.arrays(out);
         }
         out.extend([&self.conv1d, &self.dt_bias, &self.a_log]);

@@ -41,7 +41,8 @@ fn sanitized<T>(
         name.contains("conv1d.weight") && shape(t).last().is_some_and(|&last| last != 1)
     };
     // One unmoved convolution marks the whole checkpoint as original.
-    let original = tensors.iter().any(|(name, t)| kept(config, name).is_some() && is_raw_conv(name, t));
+    let original =
+        tensors.iter().any(|(name, t)| kept(config, name).is_some() && is_raw_conv(name, t));
     let mut out = BTreeMap::new();
     for (name, tensor) in tensors {
         let Some(name) = kept(config, &name) else { continue };
@@ -153,7 +154,8 @@ impl ModelFacts for Qwen35Config {
     }
 
     fn working_bytes(&self, step: u64, tokens: u64, dtype: Dtype) -> u64 {
-        let attention = (3 * self.num_attention_heads + 2 * self.num_key_value_heads) * self.head_dim;
+        let attention =
+            (3 * self.num_attention_heads + 2 * self.num_key_value_heads) * self.head_dim;
         let recurrent = 3 * self.conv_dim() + 3 * self.value_dim();
         let row = 4 * self.hidden_size + 3 * self.intermediate_size + attention.max(recurrent);
         let scores = (self.num_attention_heads as u64).saturating_mul(tokens);

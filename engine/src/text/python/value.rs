@@ -30,7 +30,7 @@ impl Dict {
     /// Sets a key; one that is there keeps its place.
     pub fn insert(&mut self, key: String, value: PyValue) {
         if let Some(&at) = self.index.get(&key) {
-            self.entries[at].1 = value
+            self.entries[at].1 = value;
         } else {
             self.index.insert(key.clone(), self.entries.len());
             self.entries.push((key, value));

@@ -117,9 +117,9 @@ fn title(text: &str) -> String {
     let mut start = true;
     for c in text.chars() {
         if start {
-            out.extend(c.to_uppercase())
+            out.extend(c.to_uppercase());
         } else {
-            out.extend(c.to_lowercase())
+            out.extend(c.to_lowercase());
         }
         start = matches!(c, '-' | '(' | '{' | '[' | '<') || is_space(c);
     }
@@ -253,9 +253,9 @@ fn dictsort(state: &mut State, args: &[Value]) -> Result<Value, Error> {
     }
     charge(state, entries.len().saturating_mul(256))?;
     if reverse {
-        entries.sort_by(|a, b| b.0.cmp(&a.0))
+        entries.sort_by(|a, b| b.0.cmp(&a.0));
     } else {
-        entries.sort_by(|a, b| a.0.cmp(&b.0))
+        entries.sort_by(|a, b| a.0.cmp(&b.0));
     }
     Ok(entries.into_iter().map(|(_, entry)| Value::from(entry)).collect())
 }

@@ -20,9 +20,9 @@ pub(super) fn title(s: &str) -> String {
     let mut in_word = false;
     for c in s.chars() {
         if in_word {
-            out.extend(c.to_lowercase())
+            out.extend(c.to_lowercase());
         } else {
-            out.extend(c.to_uppercase())
+            out.extend(c.to_uppercase());
         }
         in_word = is_cased(c);
     }
