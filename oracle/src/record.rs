@@ -56,7 +56,7 @@ impl Recording {
         let machine = machine_key(setting.backend);
         let cases = load_suites(&self.checkout.root.join("harness/cases"))?;
         let wanted = self.wanted(&cases, &setting);
-        let mut converted = Converted::new();
+        let mut converted = self.converted_so_far(&machine)?;
         for (number, case) in wanted.iter().enumerate() {
             let started = Instant::now();
             self.record(case, &setting, &machine, &mut converted)
@@ -69,9 +69,9 @@ impl Recording {
                 started.elapsed()
             ));
         }
+        let text = serde_json::to_string_pretty(&converted)? + "\n";
+        write_whole(&self.golden.join(&machine).join(CONVERTED_FILE), text.as_bytes())?;
         if self.filter.is_none() {
-            let text = serde_json::to_string_pretty(&converted)? + "\n";
-            write_whole(&self.golden.join(&machine).join(CONVERTED_FILE), text.as_bytes())?;
             self.remove_stale(&machine, &wanted)?;
             portable::write(&self.checkout, &self.golden)?;
         }
@@ -87,6 +87,16 @@ impl Recording {
             bytes as f64 / 1e6
         ));
         Ok(())
+    }
+
+    /// What is recorded of converted models that this run leaves out.
+    fn converted_so_far(&self, machine: &str) -> Result<Converted> {
+        let path = self.golden.join(machine).join(CONVERTED_FILE);
+        if self.filter.is_none() || !path.is_file() {
+            return Ok(Converted::new());
+        }
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        serde_json::from_str(&text).with_context(|| path.display().to_string())
     }
 
     fn wanted<'a>(&self, cases: &'a [Case], setting: &Setting) -> Vec<&'a Case> {
