@@ -50,3 +50,23 @@ golden *args: oracle-setup
 # Regenerate the goldens twice and compare them with each other and with what is committed.
 golden-check *args: oracle-setup
     @cargo run --quiet --package verbatim-oracle --bin oracle -- golden-check "$@"
+
+# Drive the server with the `openai` package, and beside mlx-lm's own server.
+clients *args: oracle-setup build
+    @.venv/bin/python oracle/python/clients/run.py "$@"
+
+# Measure beside mlx-lm in alternating rounds (a quiet machine; `--readme README.md` updates the table).
+bench *args: oracle-setup build
+    @cargo build --quiet --package verbatim-oracle
+    @.venv/bin/python oracle/python/bench/run.py "$@"
+
+# Train the demo model anew, in an environment of its own (hours on a CPU; see demo/recipe/README.md).
+demo-model *args:
+    @python3 -m venv demo/recipe/.venv
+    @demo/recipe/.venv/bin/pip install --quiet --requirement demo/recipe/requirements.txt
+    @cd demo/recipe && .venv/bin/python build_tokenizer.py
+    @cd demo/recipe && .venv/bin/python train.py --out ../out --steps 13700 "$@"
+
+# Score the demo model on its held-out cases, against a server of its own.
+demo-eval *args: build
+    @python3 demo/recipe/evaluate.py --serve target/release/verbatim "$@"

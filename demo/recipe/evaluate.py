@@ -1,14 +1,19 @@
-"""Scores a running OpenAI-compatible server on the demo model's cases (standard library only).
+"""Scores an OpenAI-compatible server on the demo model's cases (standard library only).
 
 Run: python evaluate.py [--url http://127.0.0.1:8080] [--set heldout|blind|numbers] [--limit N] [--out FILE.json]
+With --serve VERBATIM it serves ../model itself for as long as it takes.
 Exits with 1 if the overall score is below --least (90 %).
 """
 
 import argparse
 import concurrent.futures
+import contextlib
 import copy
 import json
+import os
 import random
+import socket
+import subprocess
 import sys
 import time
 import urllib.error
@@ -60,9 +65,33 @@ def show(table):
     return (total[0] + total[2]) / max(1, total[1] + total[3])
 
 
+@contextlib.contextmanager
+def served(binary):
+    """The URL of a server of the demo model that lives as long as the block."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    model = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "model")
+    server = subprocess.Popen([binary, "serve", "--model", model, "--port", str(port)], stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(url + "/health", timeout=5).close()
+                break
+            if server.poll() is not None:
+                sys.exit(f"{binary} ended with {server.returncode}")
+            time.sleep(0.1)
+        yield url
+    finally:
+        server.terminate()
+        server.wait()
+
+
 def main():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("--url", default="http://127.0.0.1:8080")
+    args.add_argument("--serve", metavar="VERBATIM", help="start this program instead of using --url")
     args.add_argument("--model", default="default_model")
     args.add_argument("--set", choices=["heldout", "blind", "numbers"], default="heldout")
     args.add_argument("--limit", type=int, help="a seeded sample of that many cases")
@@ -71,13 +100,20 @@ def main():
     args.add_argument("--least", type=float, default=0.9)
     args.add_argument("--out", help="write every wrong answer to this JSON file")
     args = args.parse_args()
+    with served(args.serve) if args.serve else contextlib.nullcontext(args.url) as url:
+        reached = evaluate(args, url)
+    sys.exit(0 if reached >= args.least else 1)
+
+
+def evaluate(args, url):
+    """The share of right answers; prints the table."""
     cases = {"heldout": heldout.cases, "blind": blind.cases, "numbers": heldout.number_cases}[args.set]()
     mark = heldout.fingerprint(cases)
     if args.limit and args.limit < len(cases):
         cases = random.Random(0).sample(cases, args.limit)
     began, table, wrong = time.time(), {}, []
     with concurrent.futures.ThreadPoolExecutor(args.workers) as pool:
-        results = pool.map(lambda case: judge(case, args.url, args.model, args.seconds), cases)
+        results = pool.map(lambda case: judge(case, url, args.model, args.seconds), cases)
         for case, (reason, message) in zip(cases, results):
             counts = table.setdefault(case["category"], [0, 0, 0, 0])
             at = 0 if case["thinking"] else 2
@@ -90,7 +126,7 @@ def main():
     if args.out:
         with open(args.out, "w", encoding="utf-8") as file:
             json.dump({"set": args.set, "fingerprint": mark, "score": reached, "table": table, "wrong": wrong}, file, indent=1, ensure_ascii=False)
-    sys.exit(0 if reached >= args.least else 1)
+    return reached
 
 
 if __name__ == "__main__":
