@@ -38,6 +38,8 @@ pub mod weights;
 
 pub use engine::{Engine, EngineOptions, Generation, Health, ModelInfo, WorkerState};
 pub use error::{Error, Result};
+#[doc(hidden)]
+pub use generate::{Draw, draw_rows, process_row};
 pub use mlx::mlx_version;
 #[doc(hidden)]
 pub use models::Mutation;

@@ -2,7 +2,9 @@
 
 mod decoder;
 mod processors;
+mod rows;
 mod sampler;
 
 pub use decoder::{Decoder, DecoderOptions, Progress, Step};
+pub use rows::{Draw, draw_rows, process_row};
 pub use sampler::check as check_sampling;

@@ -45,10 +45,16 @@ impl Sampler {
 
     /// Token ids `[B]` from log-probabilities `[B, V]`.
     pub fn sample(&mut self, logprobs: &Array) -> Result<Array> {
-        let s = &self.sampling;
-        if s.temperature == 0.0 {
+        if self.sampling.temperature == 0.0 {
             return Ok(ops::indexing::argmax_axis(logprobs, -1, false)?);
         }
+        let logprobs = self.filter(logprobs)?;
+        self.draw(&logprobs)
+    }
+
+    /// What the chain of filters leaves of log-probabilities `[B, V]`: the rest is -∞.
+    pub fn filter(&mut self, logprobs: &Array) -> Result<Array> {
+        let s = &self.sampling;
         let mut logprobs = logprobs.clone();
         if s.top_p > 0.0 && s.top_p < 1.0 {
             logprobs = top_p(&logprobs, s.top_p)?;
@@ -62,8 +68,13 @@ impl Sampler {
         if s.top_k > 0 {
             logprobs = top_k(&logprobs, s.top_k)?;
         }
-        let factor = written(1.0 / s.temperature, logprobs.dtype())?;
-        categorical(&ops::multiply(&logprobs, factor)?, &self.keys.next()?)
+        Ok(logprobs)
+    }
+
+    /// Token ids `[B]` drawn from filtered log-probabilities `[B, V]`, temperature applied.
+    pub fn draw(&mut self, logprobs: &Array) -> Result<Array> {
+        let factor = written(1.0 / self.sampling.temperature, logprobs.dtype())?;
+        categorical(&ops::multiply(logprobs, factor)?, &self.keys.next()?)
     }
 }
 

@@ -79,7 +79,7 @@ fn check(engine: &Engine, case: &Case, golden: &Golden) -> Result<(), String> {
 }
 
 /// The engine's form of a case's sampling.
-fn engine_sampling(sampling: &case::Sampling) -> Sampling {
+pub(super) fn engine_sampling(sampling: &case::Sampling) -> Sampling {
     Sampling {
         temperature: sampling.temperature,
         top_p: sampling.top_p,

@@ -1,6 +1,7 @@
 //! Traces that no machine influences (`golden/any`), on the engine's text stack. The formats are
 //! described in `golden/any/README.md`.
 
+mod samplers;
 mod templates;
 mod tokens;
 
@@ -106,6 +107,7 @@ pub(super) fn replay(golden: &Path, root: &Path, kinds: &[String]) -> Vec<Portab
                 "tokens" => tokens::ids(&places, &name, &mut tally),
                 "detokenizers" => tokens::streams(&places, &name, &mut tally),
                 "templates" => templates::table(&places, &name, &mut tally),
+                "samplers" => samplers::table(&places, &name, &mut tally),
                 _ => Err(Stop::Fail(format!("nothing here replays {kind}"))),
             };
             reports.push(PortableReport {
