@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-pub use cells::{Cell, CellStatus};
+pub use cells::{Cell, CellStatus, Failure};
 
 use crate::{
     Error, Result,

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use verbatim_engine::{Engine, EngineOptions};
+use verbatim_engine::{Engine, EngineOptions, Mutation};
 
 use super::{Models, loaded_libmlx_sha256, portable, replay};
 use crate::{
@@ -33,6 +33,9 @@ pub struct RunOptions {
     pub filter: Option<String>,
     /// Only cases of this family.
     pub family: Option<String>,
+    /// A mistake for the engine to make, so that tests see it in the report.
+    #[doc(hidden)]
+    pub mutation: Mutation,
 }
 
 impl RunOptions {
@@ -45,6 +48,7 @@ impl RunOptions {
             root,
             filter: None,
             family: None,
+            mutation: Mutation::None,
         }
     }
 
@@ -100,7 +104,7 @@ pub fn run(
         setting: Setting {
             machine: runner.machine,
             engine_version: env!("CARGO_PKG_VERSION").into(),
-            libmlx_sha256: loaded_libmlx_sha256(),
+            libmlx_sha256: runner.libmlx_sha256,
             selection: selection.clone(),
         },
         cells: cells(&matrix, &cases, selection.is_some()),
@@ -133,6 +137,7 @@ struct Runner<'a> {
     machine: String,
     models: Models,
     manifest: Result<Manifest, String>,
+    libmlx_sha256: Option<String>,
 }
 
 /// A loaded model, or why there is none.
@@ -145,6 +150,7 @@ impl<'a> Runner<'a> {
             machine: machine_key(Backend::Cpu),
             models: Models::new(ModelStore::new(&options.root)),
             manifest: Manifest::read(&options.golden).map_err(|e| e.to_string()),
+            libmlx_sha256: loaded_libmlx_sha256(),
         }
     }
 
@@ -181,6 +187,7 @@ impl<'a> Runner<'a> {
         let compared = Golden::read(&path).map_err(|e| e.to_string()).and_then(|golden| {
             report.golden =
                 Some(GoldenFacts { path: relative.clone(), provenance: golden.provenance.clone() });
+            self.check_library(&golden.provenance.libmlx_sha256)?;
             let (engine, weights) =
                 engine.get_or_insert_with(|| self.load(case)).as_ref().map_err(Clone::clone)?;
             if *weights != golden.provenance.model_sha256 {
@@ -206,8 +213,24 @@ impl<'a> Runner<'a> {
 
     fn load(&mut self, case: &Case) -> Loaded {
         let (folder, weights) = self.models.get(&case.model).map_err(|e| e.to_string())?;
-        let engine = Engine::load(EngineOptions::new(folder)).map_err(|e| e.to_string())?;
+        let mut options = EngineOptions::new(folder);
+        options.mutation = self.options.mutation;
+        let engine = Engine::load(options).map_err(|e| e.to_string())?;
         Ok((engine, weights))
+    }
+
+    /// Other libraries have other kernels: a difference would say nothing about the engine, and
+    /// equality nothing about this library.
+    fn check_library(&self, golden: &str) -> Result<(), String> {
+        match &self.libmlx_sha256 {
+            Some(here) if here != golden => Err(format!(
+                "the golden is from libmlx {}, this run uses {}; install the wheel that made it \
+                 (`just setup`) or record with this one (`just golden`)",
+                short(golden),
+                short(here)
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// A golden must be the one that the manifest lists.
@@ -224,6 +247,11 @@ impl<'a> Runner<'a> {
             Err(format!("the golden is not the file that {MANIFEST_FILE} lists"))
         }
     }
+}
+
+/// Enough of a digest to tell it from others.
+fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
 }
 
 fn blank(case: &Case) -> CaseReport {

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CaseReport, Outcome};
+use super::{CaseReport, Mismatch, Outcome};
 use crate::case::Matrix;
 
 /// Where a family meets a column.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
     /// The family.
     pub family: String,
@@ -26,8 +26,30 @@ pub struct Cell {
     pub skipped: usize,
     /// Tokens compared.
     pub steps: usize,
-    /// Id of the first case that failed.
-    pub first_failure: Option<String>,
+    /// The first case that failed; one with a layer trace, if any of those did.
+    pub first_failure: Option<Failure>,
+}
+
+/// A case that failed, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Its id.
+    pub case: String,
+    /// What differs first; absent when it could not be compared.
+    pub mismatch: Option<Mismatch>,
+    /// A sentence.
+    pub message: String,
+}
+
+impl Failure {
+    fn of(case: &CaseReport) -> Option<Self> {
+        let (mismatch, message) = match &case.outcome {
+            Outcome::Differs { first } => (Some(first.clone()), first.to_string()),
+            Outcome::Error { message } => (None, message.clone()),
+            _ => return None,
+        };
+        Some(Self { case: case.id.clone(), mismatch, message })
+    }
 }
 
 /// What a cell shows.
@@ -67,8 +89,10 @@ impl Cell {
             first_failure: None,
         };
         let mut required_missing = false;
+        let mut failure_has_layers = false;
         for case in cases {
-            cell.required |= case.required;
+            // What cannot run makes no cell required; the matrix says which cells must be there.
+            cell.required |= case.required && !matches!(case.outcome, Outcome::Skipped { .. });
             cell.steps += case.compared.steps;
             match case.outcome {
                 Outcome::Equal => cell.equal += 1,
@@ -79,7 +103,11 @@ impl Cell {
                 Outcome::Skipped { .. } => cell.skipped += 1,
                 Outcome::Differs { .. } | Outcome::Error { .. } => {
                     cell.failed += 1;
-                    cell.first_failure.get_or_insert_with(|| case.id.clone());
+                    let layers = case.facts.capture.layers();
+                    if cell.first_failure.is_none() || (layers && !failure_has_layers) {
+                        cell.first_failure = Failure::of(case);
+                        failure_has_layers = layers;
+                    }
                 }
             }
         }
