@@ -37,7 +37,8 @@ pub(super) fn buffer_items(buffers: Option<&(Array, Array)>) -> [(&'static str, 
 /// Writes `caches` and, beside them, `metadata`, to the safetensors file `path`.
 ///
 /// # Errors
-/// [`Error::File`] when the file cannot be written; nothing is left behind then.
+/// [`Error::File`] when the file cannot be written or a cache is a batch; nothing is left behind
+/// then.
 pub fn save(path: &Path, caches: &[LayerCache], metadata: &BTreeMap<String, String>) -> Result<()> {
     let mut arrays: Vec<(String, Array)> = Vec::new();
     let mut texts: HashMap<String, String> =
@@ -46,7 +47,8 @@ pub fn save(path: &Path, caches: &[LayerCache], metadata: &BTreeMap<String, Stri
     texts.insert("2.0".into(), String::new());
     let mut marked = 0;
     for (i, cache) in caches.iter().enumerate() {
-        let Parts { class, items } = parts(cache);
+        let Parts { class, items } = parts(cache)
+            .ok_or_else(|| Error::file(path, "a batch is not saved; extract its rows first"))?;
         texts.insert(format!("1.{i}"), class.into());
         for (name, item) in items {
             let name = format!("{i}.{name}");
@@ -76,8 +78,9 @@ pub fn save(path: &Path, caches: &[LayerCache], metadata: &BTreeMap<String, Stri
     written
 }
 
-fn parts(cache: &LayerCache) -> Parts<'_> {
-    match cache {
+/// `None` for a batch.
+fn parts(cache: &LayerCache) -> Option<Parts<'_>> {
+    Some(match cache {
         LayerCache::Kv(c) => c.parts(),
         LayerCache::Rotating(c) => c.parts(),
         LayerCache::Arrays(c) => {
@@ -85,7 +88,8 @@ fn parts(cache: &LayerCache) -> Parts<'_> {
             let padding = [("1", Item::None), ("2", Item::None)];
             Parts { class: "ArraysCache", items: state.into_iter().chain(padding).collect() }
         }
-    }
+        LayerCache::BatchKv(_) | LayerCache::BatchRotating(_) => return None,
+    })
 }
 
 /// Reads what [`save`] or mlx-lm wrote: the caches, and the metadata beside them.
@@ -174,7 +178,7 @@ impl Saved {
             return Err("holds a padded batch, which this engine does not continue".into());
         }
         let (conv, delta) = (self.optional(i, "0.0")?, self.optional(i, "0.1")?);
-        Ok(ArraysCache { conv, delta })
+        Ok(ArraysCache { conv, delta, ..ArraysCache::default() })
     }
 
     /// Keys and values: both `[B, KV, rows, D]` of one dtype, or neither.

@@ -37,23 +37,15 @@ impl KvCache {
 
     /// Writes `k, v: [B, KV, S, D]` behind the stored rows and returns the filled part.
     pub fn update_and_fetch(&mut self, k: &Array, v: &Array) -> Result<(Array, Array)> {
-        let start = self.offset;
-        let end = start + k.dim(-2);
-        let (keys, values) = match self.buffers.take() {
-            Some((keys, values)) if end <= keys.dim(-2) => (keys, values),
-            Some((keys, values)) => (grown(keys, k, start)?, grown(values, v, start)?),
-            None => (fresh_rows(k)?, fresh_rows(v)?),
+        append(&mut self.buffers, &mut self.offset, k, v)
+    }
+
+    /// The filled part of both buffers, or nothing before the first token.
+    pub(super) fn filled(&self) -> Result<Option<(Array, Array)>> {
+        let Some((keys, values)) = self.buffers.as_ref().filter(|_| self.offset > 0) else {
+            return Ok(None);
         };
-        let keys = slice_update_rows(&keys, k, start)?;
-        let values = slice_update_rows(&values, v, start)?;
-        self.offset = end;
-        let filled = if end < keys.dim(-2) {
-            (slice_rows(&keys, 0, end)?, slice_rows(&values, 0, end)?)
-        } else {
-            (keys.clone(), values.clone())
-        };
-        self.buffers = Some((keys, values));
-        Ok(filled)
+        Ok(Some((slice_rows(keys, 0, self.offset)?, slice_rows(values, 0, self.offset)?)))
     }
 
     /// Both buffers, or nothing before the first token.
@@ -79,6 +71,33 @@ impl KvCache {
         self.offset -= n;
         n as usize
     }
+}
+
+/// Writes `k, v: [B, KV, S, D]` at `end`, which moves behind them, into buffers that grow when they
+/// are full. Returns the part before `end`.
+pub(super) fn append(
+    buffers: &mut Option<(Array, Array)>,
+    end: &mut i32,
+    k: &Array,
+    v: &Array,
+) -> Result<(Array, Array)> {
+    let start = *end;
+    let stop = start + k.dim(-2);
+    let (keys, values) = match buffers.take() {
+        Some((keys, values)) if stop <= keys.dim(-2) => (keys, values),
+        Some((keys, values)) => (grown(keys, k, start)?, grown(values, v, start)?),
+        None => (fresh_rows(k)?, fresh_rows(v)?),
+    };
+    let keys = slice_update_rows(&keys, k, start)?;
+    let values = slice_update_rows(&values, v, start)?;
+    *end = stop;
+    let filled = if stop < keys.dim(-2) {
+        (slice_rows(&keys, 0, stop)?, slice_rows(&values, 0, stop)?)
+    } else {
+        (keys.clone(), values.clone())
+    };
+    *buffers = Some((keys, values));
+    Ok(filled)
 }
 
 /// Zeroed rows for at least the rows of `like`, in whole steps.

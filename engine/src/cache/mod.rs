@@ -6,6 +6,7 @@
 )]
 
 mod arrays;
+mod batch;
 mod file;
 mod kv;
 mod rotating;
@@ -13,12 +14,17 @@ mod rotating;
 use mlx_rs::Array;
 
 pub use arrays::ArraysCache;
+pub use batch::{BatchKvCache, BatchRotatingKvCache, merge};
 pub use kv::KvCache;
 pub use rotating::RotatingKvCache;
 
-use crate::{Error, Result, nn::Mask};
+use crate::{
+    Error, Result,
+    nn::{Mask, Position},
+};
 
-/// One layer's state. A sequence owns one per caching layer, in layer order.
+/// One layer's state. A sequence, or a batch of sequences, owns one per caching layer, in layer
+/// order.
 ///
 /// A clone shares no later change with its original.
 #[derive(Debug, Clone)]
@@ -27,26 +33,51 @@ pub enum LayerCache {
     Kv(KvCache),
     /// The last tokens' keys and values, in a ring.
     Rotating(RotatingKvCache),
-    /// A recurrent layer's arrays.
+    /// A recurrent layer's arrays, of a sequence or a batch.
     Arrays(ArraysCache),
+    /// Growing key-value buffers of a batch.
+    BatchKv(BatchKvCache),
+    /// The last tokens' keys and values of a batch, in a ring.
+    BatchRotating(BatchRotatingKvCache),
 }
 
 impl LayerCache {
-    /// Tokens seen; recurrent state does not count them.
+    /// Tokens seen, of a batch by its longest row; recurrent state does not count them.
     pub fn offset(&self) -> usize {
+        let longest = |offsets: Vec<i32>| offsets.into_iter().max().unwrap_or(0) as usize;
         match self {
             Self::Kv(c) => c.offset(),
             Self::Rotating(c) => c.offset(),
             Self::Arrays(_) => 0,
+            Self::BatchKv(c) => longest(c.offsets()),
+            Self::BatchRotating(c) => longest(c.offsets()),
         }
     }
 
-    /// The mask for `new` further tokens, which see the last `window` tokens each, or all.
+    /// Where the next token stands, moved by `shift`; recurrent state does not count tokens.
+    pub fn position(&self, shift: i32) -> Position {
+        let rows = |offsets: Vec<i32>| {
+            let offsets: Vec<i32> = offsets.iter().map(|offset| offset + shift).collect();
+            Position::Rows(Array::from_slice(&offsets, &[offsets.len() as i32]))
+        };
+        match self {
+            Self::Kv(c) => Position::Same(c.offset() as i32 + shift),
+            Self::Rotating(c) => Position::Same(c.offset() as i32 + shift),
+            Self::Arrays(_) => Position::Same(shift),
+            Self::BatchKv(c) => rows(c.offsets()),
+            Self::BatchRotating(c) => rows(c.offsets()),
+        }
+    }
+
+    /// The mask for `new` further tokens, which see the last `window` tokens each, or all. Of a
+    /// recurrent layer: which of them are no padding, where any may be: `[B, new]`.
     pub fn mask(&self, new: usize, window: Option<usize>) -> Result<Mask> {
         match self {
             Self::Kv(c) => c.mask(new, window),
             Self::Rotating(c) => c.mask(new, window),
-            Self::Arrays(_) => Ok(Mask::None),
+            Self::Arrays(c) => Ok(c.mask(new)),
+            Self::BatchKv(c) => c.mask(new, window),
+            Self::BatchRotating(c) => c.mask(new, window),
         }
     }
 
@@ -56,6 +87,8 @@ impl LayerCache {
             Self::Kv(c) => c.update_and_fetch(k, v),
             Self::Rotating(c) => c.update_and_fetch(k, v),
             Self::Arrays(_) => Err(Error::Mlx("a recurrent layer has no keys and values".into())),
+            Self::BatchKv(c) => c.update_and_fetch(k, v),
+            Self::BatchRotating(c) => c.update_and_fetch(k, v),
         }
     }
 
@@ -65,14 +98,17 @@ impl LayerCache {
             Self::Kv(c) => c.state(),
             Self::Rotating(c) => c.state(),
             Self::Arrays(c) => c.state(),
+            Self::BatchKv(c) => c.state(),
+            Self::BatchRotating(c) => c.state(),
         }
     }
 
     /// Whether the last tokens can be forgotten again.
     pub fn is_trimmable(&self) -> bool {
         match self {
-            Self::Kv(_) => true,
+            Self::Kv(_) | Self::BatchKv(_) => true,
             Self::Rotating(c) => c.is_trimmable(),
+            Self::BatchRotating(c) => c.is_trimmable(),
             Self::Arrays(_) => false,
         }
     }
@@ -92,6 +128,8 @@ pub fn trim(caches: &mut [LayerCache], n: usize) -> usize {
     let trimmed = caches.iter_mut().map(|cache| match cache {
         LayerCache::Kv(c) => c.trim(n),
         LayerCache::Rotating(c) => c.trim(n),
+        LayerCache::BatchKv(c) => c.trim(n),
+        LayerCache::BatchRotating(c) => c.trim(n),
         LayerCache::Arrays(_) => 0,
     });
     // Every layer is trimmed, and all by the same number.

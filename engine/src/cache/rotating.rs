@@ -51,6 +51,21 @@ impl RotatingKvCache {
         self.offset as usize
     }
 
+    /// Tokens that attention looks back on.
+    pub(super) fn max_size(&self) -> i32 {
+        self.max_size
+    }
+
+    /// The tokens within the window, oldest first, or nothing before the first one.
+    pub(super) fn held(&self) -> Result<Option<(Array, Array)>> {
+        let n = self.offset.min(self.max_size);
+        let Some((keys, values)) = self.buffers.as_ref().filter(|_| n > 0) else {
+            return Ok(None);
+        };
+        let last = |rows: Array| slice_rows(&rows, rows.dim(-2) - n, rows.dim(-2));
+        Ok(Some((last(self.temporal(keys)?)?, last(self.temporal(values)?)?)))
+    }
+
     /// Appends `k, v: [B, KV, S, D]`; returns the rows to attend to, in the order of the buffers.
     pub fn update_and_fetch(&mut self, k: &Array, v: &Array) -> Result<(Array, Array)> {
         if k.dim(-2) == 1 {
@@ -215,7 +230,8 @@ impl RotatingKvCache {
     }
 }
 
-fn zero_rows(like: &Array, rows: i32) -> Result<Array> {
+/// `rows` rows of zeros like those of `like`.
+pub(super) fn zero_rows(like: &Array, rows: i32) -> Result<Array> {
     let mut shape = like.shape().to_vec();
     let axis = shape.len() - 2;
     shape[axis] = rows;

@@ -37,6 +37,23 @@ impl Mask {
         }
         Ok(Self::Array(mask))
     }
+
+    /// [`Mask::causal_array`] without the first `left_padding[i]` keys of row `i`:
+    /// `[B, 1, new, offset + new]`.
+    pub fn padded_causal(
+        new: i32,
+        offset: i32,
+        window: Option<i32>,
+        left_padding: &[i32],
+    ) -> Result<Self> {
+        let Self::Array(causal) = Self::causal_array(new, offset, window)? else {
+            return Ok(Self::Causal);
+        };
+        let first = Array::from_slice(left_padding, &[left_padding.len() as i32, 1, 1, 1]);
+        let keys = ops::arange::<i32, i32>(0, offset + new, None)?;
+        let real = ops::le(&first, ops::expand_dims(&keys, 0)?)?;
+        Ok(Self::Array(ops::logical_and(&causal, &real)?))
+    }
 }
 
 /// `softmax(scale · q kᵀ) v`; `q: [B, H, S, D]`, `k, v: [B, KV, N, D]`, result `[B, H, S, D]`.

@@ -16,6 +16,6 @@ pub use embedding::Embedding;
 pub use linear::Linear;
 pub use norm::{RmsNorm, rms_norm};
 pub use params::Params;
-pub use rope::Rope;
+pub use rope::{Position, Rope};
 pub use scalar::WeakScalar;
 pub use switch::SwitchGlu;

@@ -4,6 +4,25 @@ use mlx_rs::{Array, Dtype, fast, ops};
 
 use crate::{Result, mlx::ops::scalar, weights::RopeScaling};
 
+/// Where the first of some tokens stands.
+#[derive(Debug, Clone)]
+pub enum Position {
+    /// At one place in every row.
+    Same(i32),
+    /// At a place of each row's own: `[B]` i32.
+    Rows(Array),
+}
+
+impl Position {
+    /// `[]` or `[B]` i32.
+    pub fn to_array(&self) -> Array {
+        match self {
+            Self::Same(offset) => Array::from_int(*offset),
+            Self::Rows(offsets) => offsets.clone(),
+        }
+    }
+}
+
 /// Rotates the first `dims` features of each head by its position.
 pub struct Rope {
     dims: i32,
@@ -45,18 +64,14 @@ impl Rope {
         })
     }
 
-    /// Rotates `x: [B, H, S, D]` whose first row stands at position `offset`.
-    pub fn forward(&self, x: &Array, offset: i32) -> Result<Array> {
-        let base = self.base;
-        Ok(fast::rope(
-            x,
-            self.dims,
-            self.traditional,
-            base,
-            self.scale,
-            offset,
-            self.freqs.as_ref(),
-        )?)
+    /// Rotates `x: [B, H, S, D]` whose first tokens stand at `position`.
+    pub fn forward(&self, x: &Array, position: &Position) -> Result<Array> {
+        let Self { dims, traditional, base, scale, freqs } = self;
+        let offset = match position {
+            Position::Same(offset) => *offset,
+            Position::Rows(offsets) => return self.forward_at(x, offsets),
+        };
+        Ok(fast::rope(x, *dims, *traditional, *base, *scale, offset, freqs.as_ref())?)
     }
 
     /// [`Rope::forward`] with the position in an array, which layers can share: `[]` or `[B]` i32.

@@ -15,7 +15,7 @@ use crate::{
 pub struct LayerKv {
     keys: Array,
     values: Array,
-    /// `[]` i32.
+    /// `[]` or `[B]` i32.
     offset: Array,
 }
 
@@ -130,7 +130,7 @@ impl Attention {
             Some(v_proj) => self.split(&v_proj.forward(x)?, own.heads)?,
             None => keys.clone(),
         };
-        let offset = Array::from_int(cache.offset() as i32 + self.offset_shift);
+        let offset = cache.position(self.offset_shift).to_array();
         let keys = own.k_norm.forward(&keys)?.transpose_axes(&[0, 2, 1, 3])?;
         let keys = self.rope.forward_at(&keys, &offset)?;
         let values = rms_norm(&values, own.eps)?.transpose_axes(&[0, 2, 1, 3])?;

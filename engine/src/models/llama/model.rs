@@ -58,9 +58,9 @@ impl Attention {
         let v = self.v_proj.forward(x)?;
         let (q, k, v) = (heads(q, self.heads)?, heads(k, self.kv_heads)?, heads(v, self.kv_heads)?);
 
-        let offset = cache.offset() as i32 + self.offset_shift;
-        let q = self.rope.forward(&q, offset)?;
-        let k = self.rope.forward(&k, offset)?;
+        let position = cache.position(self.offset_shift);
+        let q = self.rope.forward(&q, &position)?;
+        let k = self.rope.forward(&k, &position)?;
         let (k, v) = cache.update_and_fetch(&k, &v)?;
 
         let out = attend(&q, &k, &v, self.scale, mask)?;

@@ -71,9 +71,9 @@ impl Attention {
         let k = heads_first(&self.k_norm.forward(&k)?)?;
         let v = heads_first(&v)?;
 
-        let offset = cache.offset() as i32 + self.offset_shift;
-        let q = self.rope.forward(&q, offset)?;
-        let k = self.rope.forward(&k, offset)?;
+        let position = cache.position(self.offset_shift);
+        let q = self.rope.forward(&q, &position)?;
+        let k = self.rope.forward(&k, &position)?;
         let (k, v) = cache.update_and_fetch(&k, &v)?;
 
         let out = attend(&q, &k, &v, self.scale, mask)?;

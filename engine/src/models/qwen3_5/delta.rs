@@ -12,7 +12,7 @@ use crate::{
     cache::ArraysCache,
     mlx::ops::{scalar_like, silu, slice},
     models::Mutation,
-    nn::{Linear, Params, RmsNorm, WeakScalar, rms_norm},
+    nn::{Linear, Mask, Params, RmsNorm, WeakScalar, rms_norm},
 };
 
 /// Added to the squared length of queries and keys.
@@ -83,8 +83,8 @@ impl GatedDeltaNet {
         })
     }
 
-    /// `x: [B, S, hidden]` to `[B, S, hidden]`.
-    pub fn forward(&self, x: &Array, cache: &mut ArraysCache) -> Result<Array> {
+    /// `x: [B, S, hidden]` to `[B, S, hidden]`; `mask` is true where a token is no padding.
+    pub fn forward(&self, x: &Array, mask: &Mask, cache: &mut ArraysCache) -> Result<Array> {
         let (b, s) = (x.dim(0), x.dim(1));
         let qkv = self.in_proj_qkv.forward(x)?;
         let z = self.in_proj_z.forward(x)?;
@@ -92,6 +92,14 @@ impl GatedDeltaNet {
         let beta = self.in_proj_b.forward(x)?;
         let a = self.in_proj_a.forward(x)?;
 
+        let real = if let Mask::Array(real) = mask { Some(real) } else { None };
+        let qkv = match real {
+            Some(real) => {
+                let real = ops::expand_dims(real, -1)?;
+                ops::select(real, &qkv, scalar_like(0.0, &qkv)?)?
+            }
+            None => qkv,
+        };
         let mixed = self.convolve(&qkv, cache)?;
         let key_dim = self.key_heads * self.key_head_dim;
         let parts = ops::split_at_indices(&mixed, &[key_dim, 2 * key_dim], -1)?;
@@ -105,7 +113,8 @@ impl GatedDeltaNet {
 
         let beta = ops::sigmoid(&beta)?;
         let g = self.decay(&a)?;
-        let out = self.recur(&StepInput { q, k, v, g, beta }, cache)?;
+        let out = self.recur(&StepInput { q, k, v, g, beta }, real, cache)?;
+        cache.advance(s);
 
         let out = self.gate(&out, &z)?;
         self.out_proj.forward(&out.reshape(&[b, s, self.value_heads * self.value_head_dim])?)
@@ -119,10 +128,23 @@ impl GatedDeltaNet {
             None => ops::zeros_dtype(&[b, self.taps - 1, channels], qkv.dtype())?,
         };
         let input = ops::concatenate(&[&before, qkv], 1)?;
-        let end = input.dim(1);
-        let last = slice(&input, &[0, end - (self.taps - 1), 0], &[b, end, channels])?;
-        cache.conv = Some(last.contiguous()?);
+        cache.conv = Some(match cache.row_ends(qkv.dim(1)) {
+            None => {
+                let end = input.dim(1);
+                let last = slice(&input, &[0, end - (self.taps - 1), 0], &[b, end, channels])?;
+                last.contiguous()?
+            }
+            Some(ends) => self.last_inputs(&input, &ends)?,
+        });
         silu(&ops::conv1d(&input, &self.conv1d, 1, 0, 1, channels)?)
+    }
+
+    /// The inputs that the next token of each row looks back on, where row `i` ends at `ends[i]`.
+    fn last_inputs(&self, input: &Array, ends: &[i32]) -> Result<Array> {
+        let kept = self.taps - 1;
+        let at: Vec<i32> = ends.iter().flat_map(|&end| end..end + kept).collect();
+        let at = Array::from_slice(&at, &[ends.len() as i32, kept, 1]);
+        Ok(ops::indexing::take_along_axis(input, at, 1)?)
     }
 
     /// `exp(-exp(A) softplus(a + dt))`, in f32 by promotion: `[B, S, value heads]`.
@@ -133,8 +155,9 @@ impl GatedDeltaNet {
         Ok(ops::exp(ops::multiply(rate, soft)?)?)
     }
 
-    /// Runs the recurrence over the tokens: `[B, S, value heads, value dim]`.
-    fn recur(&self, x: &StepInput, cache: &mut ArraysCache) -> Result<Array> {
+    /// Runs the recurrence over the tokens: `[B, S, value heads, value dim]`. Tokens that are not
+    /// `real: [B, S]` leave the memory as it was.
+    fn recur(&self, x: &StepInput, real: Option<&Array>, cache: &mut ArraysCache) -> Result<Array> {
         let (b, steps) = (x.q.dim(0), x.q.dim(1));
         let mut state = if let Some(state) = cache.delta.take() {
             state
@@ -159,7 +182,13 @@ impl GatedDeltaNet {
             };
             let (y, next) = advance(&step, &state)?;
             outputs.push(y);
-            state = next;
+            state = match real {
+                Some(real) => {
+                    let real = ops::expand_dims_axes(step_of(real, t)?, &[1, 2, 3])?;
+                    ops::select(real, &next, &state)?
+                }
+                None => next,
+            };
         }
         cache.delta = Some(state);
         if let [only] = outputs.as_slice() {

@@ -76,11 +76,13 @@ impl Block {
         })
     }
 
-    fn forward(&self, x: &Array, mask: &Mask, cache: &mut LayerCache) -> Result<Array> {
+    fn forward(&self, x: &Array, masks: &Masks, cache: &mut LayerCache) -> Result<Array> {
         let normed = self.input_layernorm.forward(x)?;
         let mixed = match (&self.mixer, cache) {
-            (Mixer::Linear(net), LayerCache::Arrays(state)) => net.forward(&normed, state)?,
-            (Mixer::Full(attention), cache) => attention.forward(&normed, mask, cache)?,
+            (Mixer::Linear(net), LayerCache::Arrays(state)) => {
+                net.forward(&normed, &masks.linear, state)?
+            }
+            (Mixer::Full(attention), cache) => attention.forward(&normed, &masks.full, cache)?,
             (Mixer::Linear(_), _) => {
                 return Err(Error::Mlx("a recurrent layer was given a key-value cache".into()));
             }
@@ -100,6 +102,12 @@ impl Block {
             linear.arrays(out);
         }
     }
+}
+
+/// What the first cache of each type of layer hides.
+struct Masks {
+    linear: Mask,
+    full: Mask,
 }
 
 struct Qwen35 {
@@ -155,14 +163,15 @@ pub fn build(dir: &ModelDir, mutation: Mutation) -> Result<Box<dyn Model>> {
 
 impl Model for Qwen35 {
     fn hidden(&self, ids: &Array, caches: &mut [LayerCache], probe: &mut Probe) -> Result<Array> {
-        let Some(full) = caches.get(self.first_full) else {
+        let new = ids.dim(1) as usize;
+        let (Some(linear), Some(full)) = (caches.first(), caches.get(self.first_full)) else {
             return Err(Error::Request("the sequence has no cache".into()));
         };
-        let mask = full.mask(ids.dim(1) as usize, None)?;
+        let masks = Masks { linear: linear.mask(new, None)?, full: full.mask(new, None)? };
         let mut h = self.embed_tokens.forward(ids)?;
         probe.see(|| "language_model.model.embed_tokens".into(), &h);
         for (i, (block, cache)) in self.blocks.iter().zip(caches).enumerate() {
-            h = block.forward(&h, &mask, cache)?;
+            h = block.forward(&h, &masks, cache)?;
             probe.see(|| format!("language_model.model.layers.{i}"), &h);
         }
         let h = self.norm.forward(&h)?;
