@@ -11,6 +11,7 @@ mod error;
 pub mod files;
 pub mod golden;
 pub mod maker;
+pub mod readme;
 #[cfg(feature = "replay")]
 pub mod replay;
 #[cfg(feature = "replay")]

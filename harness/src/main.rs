@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use verbatim_harness::{
+    readme,
     replay::{RunOptions, run},
     report::{CaseReport, Outcome},
     selftest,
@@ -51,6 +52,9 @@ struct ParityArgs {
     /// Instead, show that broken goldens and a broken engine are noticed.
     #[arg(long)]
     self_test: bool,
+    /// Instead, put the table of what cases and goldens define into README.md.
+    #[arg(long, conflicts_with = "self_test")]
+    readme: bool,
 }
 
 fn main() -> ExitCode {
@@ -74,6 +78,12 @@ fn parity(args: &ParityArgs) -> Result<bool> {
     }
     if args.self_test {
         return self_test(&options);
+    }
+    if args.readme {
+        let changed = readme::update(&args.root).context("updating the README's table")?;
+        let word = if changed { "README.md updated" } else { "README.md is up to date" };
+        writeln!(std::io::stdout(), "{word}")?;
+        return Ok(true);
     }
     let out = args.out.clone().unwrap_or_else(|| args.root.join("reports"));
     let report = run(&options, show_progress)?;

@@ -1,6 +1,7 @@
 //! What a run found, as stable data, and its faces: JSON, JUnit, HTML, text.
 
 pub(crate) mod cells;
+pub mod history;
 mod html;
 mod junit;
 mod text;
@@ -10,6 +11,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde::{Deserialize, Serialize};
 
 pub use cells::{Cell, CellStatus, Failure};
+pub use history::HistoryEntry;
 
 use crate::{
     Error, Result,
@@ -61,6 +63,8 @@ pub struct Setting {
     pub machine: String,
     /// Version of the engine.
     pub engine_version: String,
+    /// The checkout's commit, `-dirty` when files differ from it; absent outside a repository.
+    pub commit: Option<String>,
     /// SHA-256 of the MLX library in this process, when it could be found.
     pub libmlx_sha256: Option<String>,
     /// Which part was chosen; absent when all of it was.
@@ -313,7 +317,8 @@ impl Report {
         versions
     }
 
-    /// Writes `parity.json`, `junit.xml` and `parity.html` into `folder`.
+    /// Writes `parity.json`, `junit.xml` and `parity.html` into `folder`, and a run over the whole
+    /// matrix into its history.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -323,7 +328,12 @@ impl Report {
         write_whole(&json, text.as_bytes())?;
         let xml = folder.join("junit.xml");
         write_whole(&xml, junit::render(self).map_err(|e| Error::file(&xml, e))?.as_bytes())?;
-        write_whole(&folder.join("parity.html"), html::render(self).as_bytes())
+        let runs = if self.setting.selection.is_none() {
+            history::append(folder, HistoryEntry::of(self))?
+        } else {
+            history::read(folder)?
+        };
+        write_whole(&folder.join("parity.html"), html::render(self, &runs).as_bytes())
     }
 
     /// A few lines for a terminal.

@@ -181,3 +181,19 @@ fn a_kind_of_portable_table_that_is_gone_fails_the_run() {
     assert_eq!(run.status, 1);
     assert_eq!(run.report.portable[0].outcome, PortableOutcome::Missing);
 }
+
+#[test]
+fn whole_runs_are_remembered_and_shown_partial_ones_are_not() {
+    let checkout = Checkout::new();
+    checkout.parity(&["--filter", "plain"]);
+    let history = checkout.root().join("reports/history.jsonl");
+    assert!(!history.exists());
+    checkout.parity(&[]);
+    checkout.spoil(PLAIN, |g| g.tokens[3] ^= 1);
+    let run = checkout.parity(&[]);
+    let runs = verbatim_harness::report::history::read(&checkout.root().join("reports")).unwrap();
+    let found: Vec<_> = runs.iter().map(|r| (r.green, r.equal, r.failed, r.skipped)).collect();
+    assert_eq!(found, [(true, 3, 0, 1), (false, 2, 1, 1)]);
+    assert_eq!(runs[1].versions["mlx-lm"], "0.0");
+    assert!(run.html.contains("2 equal, 1 failed, 0 missing, 1 skipped"), "{}", run.html);
+}

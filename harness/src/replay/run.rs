@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    process::Command,
     time::Instant,
 };
 
@@ -104,6 +105,7 @@ pub fn run(
         setting: Setting {
             machine: runner.machine,
             engine_version: env!("CARGO_PKG_VERSION").into(),
+            commit: commit(&options.root),
             libmlx_sha256: runner.libmlx_sha256,
             selection: selection.clone(),
         },
@@ -247,6 +249,19 @@ impl<'a> Runner<'a> {
             Err(format!("the golden is not the file that {MANIFEST_FILE} lists"))
         }
     }
+}
+
+/// The commit that is checked out at `root`.
+fn commit(root: &Path) -> Option<String> {
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(root)
+        .args(["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"])
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
+    let name = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    (!name.is_empty()).then_some(name)
 }
 
 /// Enough of a digest to tell it from others.

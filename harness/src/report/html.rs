@@ -1,16 +1,19 @@
 //! The page that a release manager reads: one file, no network, light and dark.
 
+mod history;
+
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{
-    CaseReport, Cell, CellStatus, FamilyLabel, Outcome, PortableOutcome, PortableReport, Report,
+    CaseReport, Cell, CellStatus, Failure, FamilyLabel, HistoryEntry, Outcome, PortableOutcome,
+    PortableReport, Report,
 };
 use crate::canonical_json;
 
 const STYLE: &str = include_str!("parity.css");
 const SCRIPT: &str = include_str!("parity.js");
 
-pub(super) fn render(report: &Report) -> String {
+pub(super) fn render(report: &Report, runs: &[HistoryEntry]) -> String {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -26,6 +29,7 @@ pub(super) fn render(report: &Report) -> String {
                     (troubles(report))
                     (matrix(report))
                     (portable(report))
+                    (history::render(runs))
                     (groups(report))
                     (provenance(report))
                     footer { "Written by the parity harness. Nothing on this page is edited by hand." }
@@ -52,7 +56,10 @@ fn head(report: &Report) -> Markup {
         header.top {
             div {
                 h1 { "mlx-verbatim against mlx-lm" }
-                p.soft { (report.setting.machine) " · " (report.started) }
+                p.soft {
+                    (report.setting.machine) " · " (report.started)
+                    @if let Some(commit) = &report.setting.commit { " · " code { (commit) } }
+                }
             }
             span.verdict.(class) { (word) }
         }
@@ -289,6 +296,7 @@ fn group(report: &Report, cell: &Cell) -> Markup {
                 span.soft { (grouped(cell.steps as u64)) " tokens" @if !cell.required { " · not required" } }
             }
             div.inside {
+                @if let Some(failure) = &cell.first_failure { (first_failure(failure)) }
                 table {
                     thead {
                         tr {
@@ -297,6 +305,34 @@ fn group(report: &Report, cell: &Cell) -> Markup {
                         }
                     }
                     tbody { @for case in cases { (case_row(case)) } }
+                }
+            }
+        }
+    }
+}
+
+/// What a red cell shows first: step, layer, how many values, how far apart.
+fn first_failure(failure: &Failure) -> Markup {
+    html! {
+        dl.first {
+            dt { "First" } dd { a href={ "#case-" (failure.case) } { code { (failure.case) } } }
+            @match &failure.mismatch {
+                None => { dt { "Failed" } dd { (failure.message) } }
+                Some(mismatch) => {
+                    dt { "Step" }
+                    dd { @match mismatch.step { Some(step) => (step), None => { "prefill, call " (mismatch.call) } } }
+                    dt { "At" } dd { (mismatch.what) }
+                    @if let Some(difference) = &mismatch.difference {
+                        dt { "Values" }
+                        dd { (grouped(difference.differing as u64)) " of " (grouped(difference.of as u64)) }
+                        dt { "Largest" }
+                        dd {
+                            @match difference.max_ulp {
+                                Some(ulp) => { (grouped(ulp)) " ulp" }
+                                None => "not a number",
+                            }
+                        }
+                    }
                 }
             }
         }
