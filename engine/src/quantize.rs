@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     Error, Result,
-    models::{self, Checkpoint, QuantOverride},
+    models::{self, Checkpoint, Family, QuantOverride},
     weights::{AFFINE_BITS, AFFINE_GROUP_SIZES, ExpectedModule, ModelDir},
 };
 
@@ -133,9 +133,9 @@ fn convert(source: &Path, target: &Path, spec: QuantizeSpec) -> Result<()> {
     if dir.quantization()?.is_some() {
         return Err(Error::Config("the model is quantized already; start from a dense one".into()));
     }
-    let quant_override = models::family(&dir)?.quant_override;
+    let &Family { quant_override, keeps_dtype, .. } = models::family(&dir)?;
     let Checkpoint { mut tensors, expected, layers } = models::checkpoint(&dir)?;
-    cast(&dir, &mut tensors)?;
+    cast(&dir, &mut tensors, keeps_dtype)?;
 
     let (bits, group_size) = match spec {
         QuantizeSpec::Uniform { bits, group_size } => (bits, group_size),
@@ -188,8 +188,13 @@ fn check_groups(module: &ExpectedModule, own: QuantOverride) -> Result<()> {
     )))
 }
 
-/// Casts floating tensors to the configuration's dtype, as `convert` does.
-fn cast(dir: &ModelDir, tensors: &mut BTreeMap<String, Array>) -> Result<()> {
+/// Casts floating tensors to the configuration's dtype, as `convert` does, but for those that the
+/// family keeps.
+fn cast(
+    dir: &ModelDir,
+    tensors: &mut BTreeMap<String, Array>,
+    keeps_dtype: fn(&str) -> bool,
+) -> Result<()> {
     let outer = dir.config().get("torch_dtype").filter(|v| !v.is_null());
     let inner = || dir.config().get("text_config").and_then(|t| t.get("dtype"));
     let dtype = match outer.or_else(inner).and_then(Value::as_str) {
@@ -198,8 +203,9 @@ fn cast(dir: &ModelDir, tensors: &mut BTreeMap<String, Array>) -> Result<()> {
         Some("float32") => Dtype::Float32,
         _ => return Ok(()),
     };
-    for array in tensors.values_mut() {
-        if matches!(array.dtype(), Dtype::Float16 | Dtype::Bfloat16 | Dtype::Float32) {
+    for (name, array) in tensors {
+        let float = matches!(array.dtype(), Dtype::Float16 | Dtype::Bfloat16 | Dtype::Float32);
+        if float && !keeps_dtype(name) {
             *array = array.as_dtype(dtype)?;
         }
     }

@@ -5,6 +5,7 @@
 
 mod llama;
 pub mod plan;
+mod qwen3_5;
 pub mod rng;
 mod tokenizer;
 mod write;
@@ -110,11 +111,16 @@ impl ModelStore {
 /// [`Error::Model`] for a geometry that cannot be made, [`Error::File`] for trouble writing.
 pub fn write_model(model: &MadeModel, folder: &Path) -> Result<()> {
     let tensors = plan(model)?;
-    let vocab = plan::Geometry(model).count("vocab_size")?;
+    let vocab = plan::Geometry::new(model).vocab_size()?;
     write::weights(model, &tensors, folder)?;
 
     let mut config: Map<String, Value> = model.geometry.clone().into_iter().collect();
-    config.insert("torch_dtype".into(), json!(model.dtype.config_name()));
+    let dtype = json!(model.dtype.config_name());
+    // Where published configurations have it.
+    match config.get_mut("text_config").and_then(Value::as_object_mut) {
+        Some(text) => text.insert("dtype".into(), dtype),
+        None => config.insert("torch_dtype".into(), dtype),
+    };
     write::json(&folder.join("config.json"), &Value::Object(config))?;
 
     let mut generation = Map::new();

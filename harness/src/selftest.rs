@@ -79,6 +79,8 @@ struct Mistake {
 enum Symptom {
     /// The first layer of the first call.
     FirstLayer,
+    /// A layer of a call.
+    Layer { call: usize, layer: &'static str },
     /// A token, though the logits are right.
     Token,
 }
@@ -88,7 +90,7 @@ const fn mistake(mutation: Mutation, family: &'static str, symptom: Symptom) -> 
 }
 
 /// Every mistake with the family that must notice it.
-const MISTAKES: [Mistake; 7] = [
+const MISTAKES: &[Mistake] = &[
     mistake(Mutation::SwigluSwapped, "minicpm5", Symptom::FirstLayer),
     mistake(Mutation::RopeBaseOff, "minicpm5", Symptom::FirstLayer),
     mistake(Mutation::NormEpsDoubled, "minicpm5", Symptom::FirstLayer),
@@ -96,12 +98,35 @@ const MISTAKES: [Mistake; 7] = [
     mistake(Mutation::ResidualInF32, "minicpm5", Symptom::FirstLayer),
     mistake(Mutation::OffsetByOne, "minicpm5", Symptom::FirstLayer),
     mistake(Mutation::AttentionScaleOff, "minicpm5", Symptom::FirstLayer),
+    mistake(Mutation::SwigluSwapped, "qwen3_5", QWEN_RECURRENT),
+    mistake(Mutation::NormEpsDoubled, "qwen3_5", QWEN_RECURRENT),
+    mistake(Mutation::ResidualInF32, "qwen3_5", QWEN_RECURRENT),
+    mistake(Mutation::NormShiftTwice, "qwen3_5", QWEN_RECURRENT),
+    mistake(Mutation::MemoryInModelDtype, "qwen3_5", QWEN_RECURRENT),
+    mistake(Mutation::DecayInModelDtype, "qwen3_5", QWEN_RECURRENT),
+    mistake(Mutation::KeyHeadsInTurn, "qwen3_5", QWEN_RECURRENT),
+    mistake(Mutation::QkEpsUnscaled, "qwen3_5", QWEN_RECURRENT),
+    mistake(Mutation::GateInModelDtype, "qwen3_5", QWEN_RECURRENT),
+    mistake(Mutation::ConvStateOneOff, "qwen3_5", QWEN_SECOND_CALL),
+    mistake(Mutation::RopeBaseOff, "qwen3_5", QWEN_ATTENTION),
+    mistake(Mutation::RopeOverAllDims, "qwen3_5", QWEN_ATTENTION),
+    mistake(Mutation::OffsetByOne, "qwen3_5", QWEN_ATTENTION),
+    mistake(Mutation::AttentionScaleOff, "qwen3_5", QWEN_ATTENTION),
+    mistake(Mutation::OutputGateMissing, "qwen3_5", QWEN_ATTENTION),
+    mistake(Mutation::ArgmaxOverLogits, "qwen3_5", Symptom::Token),
 ];
+
+/// The first layer of the recorded Qwen3.5 model is recurrent, the fourth has attention.
+const QWEN_RECURRENT: Symptom = Symptom::Layer { call: 0, layer: "language_model.model.layers.0" };
+const QWEN_SECOND_CALL: Symptom =
+    Symptom::Layer { call: 1, layer: "language_model.model.layers.0" };
+const QWEN_ATTENTION: Symptom = Symptom::Layer { call: 0, layer: "language_model.model.layers.3" };
 
 impl Mistake {
     fn place(&self) -> Place {
         match self.symptom {
             Symptom::FirstLayer => Place::Layer { call: 0, layer: "model.layers.0".into() },
+            Symptom::Layer { call, layer } => Place::Layer { call, layer: layer.into() },
             Symptom::Token => Place::AnyToken,
         }
     }
@@ -123,7 +148,7 @@ pub fn self_test(options: &RunOptions, mut progress: impl FnMut(&Trial)) -> Resu
         progress(&trial);
         trials.push(trial);
     }
-    for mistake in &MISTAKES {
+    for mistake in MISTAKES {
         let trial = subjects.mutated_engine(mistake)?;
         progress(&trial);
         trials.push(trial);

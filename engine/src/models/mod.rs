@@ -78,6 +78,9 @@ pub struct Family {
     /// Settings of the module at a path where every module is to be quantized alike; `None`
     /// follows the others (mlx-lm's `quant_predicate`).
     pub quant_override: fn(&str) -> Option<QuantOverride>,
+    /// Whether a conversion leaves the tensor at a path in its own dtype (mlx-lm's
+    /// `cast_predicate`, negated).
+    pub keeps_dtype: fn(&str) -> bool,
 }
 
 /// Affine settings that a family gives one of its modules.
@@ -155,4 +158,22 @@ pub enum Mutation {
     WindowOffByOne,
     /// The outputs of a token's experts are summed in reverse order.
     ExpertsReversed,
+    /// Norm weights of the original layout are raised by one twice.
+    NormShiftTwice,
+    /// A recurrent layer's memory is kept in the model's dtype, not in f32.
+    MemoryInModelDtype,
+    /// A recurrent layer's decay is computed in the model's dtype, not in f32.
+    DecayInModelDtype,
+    /// A convolution remembers its inputs up to the last but one.
+    ConvStateOneOff,
+    /// Value heads take key heads in turn, not each key head for several of them in a row.
+    KeyHeadsInTurn,
+    /// Queries and keys of the delta rule are normalized with an epsilon for sums, not for means.
+    QkEpsUnscaled,
+    /// A recurrent layer's output is gated in the model's dtype, not in f32.
+    GateInModelDtype,
+    /// Attention's output is not gated.
+    OutputGateMissing,
+    /// All features of a head rotate, not only the leading ones.
+    RopeOverAllDims,
 }

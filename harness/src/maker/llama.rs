@@ -13,7 +13,7 @@ pub(super) fn tensors(geometry: &Geometry<'_>) -> Result<Vec<TensorPlan>> {
     let hidden = geometry.count("hidden_size")?;
     let vocab = geometry.count("vocab_size")?;
     let tied = geometry.flag("tie_word_embeddings", true)?;
-    let head = geometry.0.logit_deviation.unwrap_or(LOGIT_DEVIATION) / (hidden as f32).sqrt();
+    let head = geometry.logit_deviation().unwrap_or(LOGIT_DEVIATION) / (hidden as f32).sqrt();
     let embedding = if tied { Init::deviation(head) } else { Init::deviation(1.0) };
 
     let mut tensors =

@@ -1,11 +1,11 @@
 //! What a model consists of: a family turns its configuration into a list of tensors.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::llama;
+use super::{llama, qwen3_5};
 use crate::{
     Error, Result,
-    case::{Dtype, MadeModel},
+    case::{Dtype, Layout, MadeModel},
 };
 
 /// Values of one tensor at most.
@@ -67,9 +67,10 @@ impl TensorPlan {
 /// # Errors
 /// [`Error::Model`] for a family without a maker and for missing or absurd geometry.
 pub fn plan(model: &MadeModel) -> Result<Vec<TensorPlan>> {
-    let geometry = Geometry(model);
+    let geometry = Geometry::new(model);
     let tensors = match geometry.text("model_type")? {
         "llama" => llama::tensors(&geometry)?,
+        "qwen3_5" | "qwen3_5_text" => qwen3_5::tensors(geometry)?,
         other => return Err(Error::Model(format!("no maker for model_type {other}"))),
     };
     for tensor in &tensors {
@@ -84,18 +85,60 @@ pub fn plan(model: &MadeModel) -> Result<Vec<TensorPlan>> {
     Ok(tensors)
 }
 
-/// Typed access to a configuration.
+/// Typed access to a configuration, or to a section of one.
 #[derive(Debug, Clone, Copy)]
-pub struct Geometry<'a>(pub &'a MadeModel);
+pub struct Geometry<'a> {
+    model: &'a MadeModel,
+    section: Option<&'a Map<String, Value>>,
+}
 
 impl<'a> Geometry<'a> {
-    fn get(self, key: &str) -> Option<&'a Value> {
-        self.0.geometry.get(key).filter(|v| !v.is_null())
+    /// The whole configuration of `model`.
+    pub fn new(model: &'a MadeModel) -> Self {
+        Self { model, section: None }
+    }
+
+    /// The object at `key`, such as `text_config`.
+    pub fn section(self, key: &str) -> Result<Self> {
+        let section = self.value(key).and_then(Value::as_object);
+        let section =
+            section.ok_or_else(|| Error::Model(format!("geometry.{key} must be an object")))?;
+        Ok(Self { section: Some(section), ..self })
+    }
+
+    /// The value at `key`; `null` counts as absent.
+    pub fn value(self, key: &str) -> Option<&'a Value> {
+        let value = match self.section {
+            Some(section) => section.get(key),
+            None => self.model.geometry.get(key),
+        };
+        value.filter(|v| !v.is_null())
+    }
+
+    /// Which names and shapes to write.
+    pub fn layout(self) -> Layout {
+        self.model.layout
+    }
+
+    /// [`MadeModel::logit_deviation`].
+    pub fn logit_deviation(self) -> Option<f32> {
+        self.model.logit_deviation
+    }
+
+    /// `vocab_size`, from `text_config` where the configuration itself has none.
+    pub fn vocab_size(self) -> Result<usize> {
+        match self.optional_count("vocab_size")? {
+            Some(size) => Ok(size),
+            None if self.value("text_config").is_some() => {
+                self.section("text_config")?.count("vocab_size")
+            }
+            None => self.count("vocab_size"),
+        }
     }
 
     /// A required string.
     pub fn text(self, key: &str) -> Result<&'a str> {
-        self.get(key)
+        self.value(key)
             .and_then(Value::as_str)
             .ok_or_else(|| Error::Model(format!("geometry.{key} must be a string")))
     }
@@ -107,7 +150,7 @@ impl<'a> Geometry<'a> {
 
     /// A positive count below 2²⁴, if present.
     pub fn optional_count(self, key: &str) -> Result<Option<usize>> {
-        let Some(value) = self.get(key) else { return Ok(None) };
+        let Some(value) = self.value(key) else { return Ok(None) };
         match value.as_u64() {
             Some(n) if (1..1 << 24).contains(&n) => Ok(Some(n as usize)),
             _ => {
@@ -116,9 +159,17 @@ impl<'a> Geometry<'a> {
         }
     }
 
+    /// A count that may be zero, as it is when absent.
+    pub fn number(self, key: &str) -> Result<usize> {
+        match self.value(key) {
+            Some(Value::Number(n)) if n.as_u64() == Some(0) => Ok(0),
+            _ => Ok(self.optional_count(key)?.unwrap_or(0)),
+        }
+    }
+
     /// A flag with its default.
     pub fn flag(self, key: &str, default: bool) -> Result<bool> {
-        match self.get(key) {
+        match self.value(key) {
             None => Ok(default),
             Some(value) => value
                 .as_bool()

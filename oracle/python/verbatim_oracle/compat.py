@@ -3,13 +3,18 @@
 from importlib.metadata import version
 
 import mlx.core as mx
+from mlx_lm import utils
 
 # Python and NumPy only carry bits, so goldens do not name them: any version that the lock file allows will do.
 _PACKAGES = ("mlx", "mlx-lm", "mlx-optiq", "transformers", "tokenizers", "jinja2")
 
 
 def prepare():
-    """Bridges the one call that mlx-lm makes and mlx lacks; safe to call again."""
+    """Bridges the one call that mlx-lm makes and mlx lacks, and one name; safe to call again.
+
+    mlx-lm reads the text model alone, but not under the name that transformers saves it by.
+    """
+    utils.MODEL_REMAPPING.setdefault("qwen3_5_text", "qwen3_5")
     inner = mx.gather_qmm
     if getattr(inner, "bridges_global_scale", False):
         return

@@ -23,6 +23,7 @@ pub const FAMILY: Family = Family {
     build: model::build,
     checkpoint: model::checkpoint,
     quant_override,
+    keeps_dtype: |_| false,
 };
 
 /// The router decides by small differences: it keeps eight bits.

@@ -14,4 +14,5 @@ pub const FAMILY: Family = Family {
     build: model::build,
     checkpoint: model::checkpoint,
     quant_override: |_| None,
+    keeps_dtype: |_| false,
 };

@@ -25,6 +25,7 @@ pub struct Attention {
     head_dim: i32,
     scale: f32,
     offset_shift: i32,
+    gated: bool,
 }
 
 impl Attention {
@@ -39,6 +40,8 @@ impl Attention {
         if mutation == Mutation::AttentionScaleOff {
             scale = f32::from_bits(scale.to_bits() - 1);
         }
+        let rotary_dims =
+            if mutation == Mutation::RopeOverAllDims { c.head_dim } else { c.rotary_dims };
         Ok(Self {
             q_proj: linear("q_proj")?,
             k_proj: linear("k_proj")?,
@@ -46,12 +49,13 @@ impl Attention {
             o_proj: linear("o_proj")?,
             q_norm,
             k_norm,
-            rope: Rope::new(c.rotary_dims, theta, false, &RopeScaling::Default)?,
+            rope: Rope::new(rotary_dims, theta, false, &RopeScaling::Default)?,
             heads: c.num_attention_heads as i32,
             kv_heads: c.num_key_value_heads as i32,
             head_dim: c.head_dim as i32,
             scale,
             offset_shift: i32::from(mutation == Mutation::OffsetByOne),
+            gated: mutation != Mutation::OutputGateMissing,
         })
     }
 
@@ -79,6 +83,9 @@ impl Attention {
         let out = attend(&q, &k, &v, self.scale, mask)?;
         let out =
             out.transpose_axes(&[0, 2, 1, 3])?.reshape(&[b, s, self.heads * self.head_dim])?;
+        if !self.gated {
+            return self.o_proj.forward(&out);
+        }
         self.o_proj.forward(&ops::multiply(&out, ops::sigmoid(&gate)?)?)
     }
 

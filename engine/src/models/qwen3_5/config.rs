@@ -193,9 +193,10 @@ impl Qwen35Config {
                 2..=MAX_KERNEL,
                 default::CONV_KERNEL,
             )?,
+            // mlx-lm fails on models without a recurrent layer, which 1 would make.
             full_attention_interval: fields.size_or(
                 "full_attention_interval",
-                1..=limits::MAX_LAYERS,
+                2..=limits::MAX_LAYERS,
                 default::FULL_INTERVAL,
             )?,
             rope_theta,

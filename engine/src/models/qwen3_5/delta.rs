@@ -37,6 +37,7 @@ pub struct GatedDeltaNet {
     key_head_dim: i32,
     value_head_dim: i32,
     taps: i32,
+    mutation: Mutation,
 }
 
 /// What one step of the recurrence reads: `q, k: [B, H, Dk]`, `v: [B, H, Dv]`, `g, beta: [B, H]`.
@@ -62,6 +63,7 @@ impl GatedDeltaNet {
         let a_log = p.take(&format!("{path}.A_log"))?;
         let mut linear = |name: &str| Linear::take(p, &format!("{path}.{name}"), false);
         let inverse = (c.linear_key_head_dim as f64).powf(-0.5);
+        let unscaled = mutation == Mutation::QkEpsUnscaled;
         Ok(Self {
             in_proj_qkv: linear("in_proj_qkv")?,
             in_proj_z: linear("in_proj_z")?,
@@ -74,12 +76,13 @@ impl GatedDeltaNet {
             norm,
             q_scale: WeakScalar::new(inverse.powi(2), dtype)?,
             k_scale: WeakScalar::new(inverse, dtype)?,
-            qk_eps: LENGTH_EPS * inverse.powi(2),
+            qk_eps: if unscaled { LENGTH_EPS } else { LENGTH_EPS * inverse.powi(2) },
             key_heads: c.linear_num_key_heads as i32,
             value_heads: c.linear_num_value_heads as i32,
             key_head_dim: c.linear_key_head_dim as i32,
             value_head_dim: c.linear_value_head_dim as i32,
             taps: c.linear_conv_kernel_dim as i32,
+            mutation,
         })
     }
 
@@ -130,7 +133,8 @@ impl GatedDeltaNet {
         let input = ops::concatenate(&[&before, qkv], 1)?;
         cache.conv = Some(match cache.row_ends(qkv.dim(1)) {
             None => {
-                let end = input.dim(1);
+                let one_off = i32::from(self.mutation == Mutation::ConvStateOneOff);
+                let end = input.dim(1) - one_off;
                 let last = slice(&input, &[0, end - (self.taps - 1), 0], &[b, end, channels])?;
                 last.contiguous()?
             }
@@ -149,7 +153,9 @@ impl GatedDeltaNet {
 
     /// `exp(-exp(A) softplus(a + dt))`, in f32 by promotion: `[B, S, value heads]`.
     fn decay(&self, a: &Array) -> Result<Array> {
-        let rate = ops::negative(ops::exp(self.a_log.as_dtype(Dtype::Float32)?)?)?;
+        let narrow = self.mutation == Mutation::DecayInModelDtype;
+        let dtype = if narrow { a.dtype() } else { Dtype::Float32 };
+        let rate = ops::negative(ops::exp(self.a_log.as_dtype(dtype)?)?)?;
         let shifted = ops::add(a, &self.dt_bias)?;
         let soft = ops::logaddexp(&shifted, scalar_like(0.0, &shifted)?)?;
         Ok(ops::exp(ops::multiply(rate, soft)?)?)
@@ -166,8 +172,9 @@ impl GatedDeltaNet {
             ops::zeros_dtype(&shape, Dtype::Float32)?
         };
         let repeat = self.value_heads / self.key_heads;
+        let in_turn = self.mutation == Mutation::KeyHeadsInTurn;
         let spread = |a: &Array| -> Result<Array> {
-            if repeat == 1 { Ok(a.clone()) } else { repeat_heads(a, repeat) }
+            if repeat == 1 { Ok(a.clone()) } else { repeat_heads(a, repeat, in_turn) }
         };
         let (q, k) = (spread(&x.q)?, spread(&x.k)?);
         let mut outputs = Vec::with_capacity(steps as usize);
@@ -189,6 +196,9 @@ impl GatedDeltaNet {
                 }
                 None => next,
             };
+            if self.mutation == Mutation::MemoryInModelDtype {
+                state = state.as_dtype(x.q.dtype())?;
+            }
         }
         cache.delta = Some(state);
         if let [only] = outputs.as_slice() {
@@ -199,8 +209,10 @@ impl GatedDeltaNet {
 
     /// `silu(z) * norm(x)` in f32, back in the dtype of `x` (`precise_swiglu`).
     fn gate(&self, x: &Array, z: &Array) -> Result<Array> {
-        let normed = self.norm.forward(x)?.as_dtype(Dtype::Float32)?;
-        let gate = silu(&z.as_dtype(Dtype::Float32)?)?;
+        let narrow = self.mutation == Mutation::GateInModelDtype;
+        let dtype = if narrow { x.dtype() } else { Dtype::Float32 };
+        let normed = self.norm.forward(x)?.as_dtype(dtype)?;
+        let gate = silu(&z.as_dtype(dtype)?)?;
         Ok(ops::multiply(gate, normed)?.as_dtype(x.dtype())?)
     }
 
@@ -216,9 +228,13 @@ impl GatedDeltaNet {
 }
 
 /// Each key head serves `times` value heads in a row: `[B, S, H, D] -> [B, S, H * times, D]`.
-fn repeat_heads(a: &Array, times: i32) -> Result<Array> {
+/// `in_turn` is the mistake that [`Mutation::KeyHeadsInTurn`] names.
+fn repeat_heads(a: &Array, times: i32, in_turn: bool) -> Result<Array> {
     let shape = a.shape();
     let (b, s, h, d) = (shape[0], shape[1], shape[2], shape[3]);
+    if in_turn {
+        return Ok(ops::concatenate(&vec![a; times as usize], 2)?);
+    }
     let wide = ops::broadcast_to(a.reshape(&[b, s, h, 1, d])?, &[b, s, h, times, d])?;
     Ok(wide.reshape(&[b, s, h * times, d])?)
 }

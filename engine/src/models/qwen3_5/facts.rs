@@ -8,6 +8,7 @@ use super::config::Qwen35Config;
 use crate::{
     Result,
     mlx::ops::scalar_like,
+    models::Mutation,
     weights::{Dtype, Expected, ModelFacts, TensorTable},
 };
 
@@ -77,16 +78,18 @@ fn kept(config: &Qwen35Config, name: &str) -> Option<String> {
 
 impl Qwen35Config {
     /// The unread checkpoint as the model takes it.
-    pub fn sanitize_arrays(
+    pub(super) fn sanitize_arrays(
         &self,
         tensors: BTreeMap<String, Array>,
+        mutation: Mutation,
     ) -> Result<BTreeMap<String, Array>> {
+        let shift = if mutation == Mutation::NormShiftTwice { 2.0 } else { 1.0 };
         let shape = |a: &Array| a.shape().iter().map(|&d| d as usize).collect();
         let changed = sanitized(self, tensors, shape).into_iter().map(|(name, (array, change))| {
             let array = match change {
                 Change::None => array,
                 Change::ConvAxes => array.move_axis(2, 1)?,
-                Change::PlusOne => ops::add(&array, scalar_like(1.0, &array)?)?,
+                Change::PlusOne => ops::add(&array, scalar_like(shift, &array)?)?,
             };
             Ok((name, array))
         });

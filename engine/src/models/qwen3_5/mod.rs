@@ -20,6 +20,7 @@ pub const FAMILY: Family = Family {
     build: model::build,
     checkpoint: model::checkpoint,
     quant_override: |_| None,
+    keeps_dtype: |path| path.ends_with("A_log"),
 };
 
 fn norm_eps(c: &Qwen35Config, mutation: Mutation) -> f64 {

@@ -48,6 +48,7 @@ struct Block {
     mixer: Mixer,
     post_attention_layernorm: RmsNorm,
     mlp: Mlp,
+    residual_in_f32: bool,
 }
 
 impl Block {
@@ -73,6 +74,7 @@ impl Block {
             mixer,
             post_attention_layernorm: norm(p, "post_attention_layernorm")?,
             mlp: Mlp::take(p, &format!("{at}.mlp"), mutation)?,
+            residual_in_f32: mutation == Mutation::ResidualInF32,
         })
     }
 
@@ -87,8 +89,19 @@ impl Block {
                 return Err(Error::Mlx("a recurrent layer was given a key-value cache".into()));
             }
         };
+        if self.residual_in_f32 {
+            return self.forward_in_f32(x, &mixed);
+        }
         let h = add(x, &mixed)?;
         add(&h, &self.mlp.forward(&self.post_attention_layernorm.forward(&h)?)?)
+    }
+
+    /// The mistake that [`Mutation::ResidualInF32`] names: one rounding for two sums.
+    fn forward_in_f32(&self, x: &Array, mixed: &Array) -> Result<Array> {
+        let wide = |a: &Array| a.as_dtype(Dtype::Float32);
+        let h = ops::add(wide(x)?, wide(mixed)?)?;
+        let normed = self.post_attention_layernorm.forward(&h.as_dtype(x.dtype())?)?;
+        Ok(ops::add(h, wide(&self.mlp.forward(&normed)?)?)?.as_dtype(x.dtype())?)
     }
 
     fn arrays<'a>(&'a self, out: &mut Vec<&'a Array>) {
@@ -127,7 +140,7 @@ pub fn checkpoint(dir: &ModelDir) -> Result<Checkpoint> {
     let config = Qwen35Config::from_dir(dir)?;
     config.check(dir)?;
     Ok(Checkpoint {
-        tensors: config.sanitize_arrays(load_lazy(dir)?)?,
+        tensors: config.sanitize_arrays(load_lazy(dir)?, Mutation::None)?,
         expected: config.expected(),
         layers: config.num_hidden_layers,
     })
@@ -137,7 +150,7 @@ pub fn checkpoint(dir: &ModelDir) -> Result<Checkpoint> {
 pub fn build(dir: &ModelDir, mutation: Mutation) -> Result<Box<dyn Model>> {
     let c = Qwen35Config::from_dir(dir)?;
     let plan = ModelFacts::check(&c, dir)?;
-    let mut p = Params::new(c.sanitize_arrays(load_lazy(dir)?)?, plan);
+    let mut p = Params::new(c.sanitize_arrays(load_lazy(dir)?, mutation)?, plan);
     let norm = RmsNorm::take(&mut p, "language_model.model.norm", norm_eps(&c, mutation))?;
     let embed_tokens = Embedding::take(&mut p, "language_model.model.embed_tokens")?;
     let dtype = embed_tokens.dtype();
