@@ -16,7 +16,7 @@ use crate::{
 pub struct Trial {
     /// The mistake.
     pub mistake: String,
-    /// Case that noticed it, or the last that did not.
+    /// Case that noticed it where it is, or the last that did not.
     pub case: String,
     /// Where it should show.
     pub expected: String,
@@ -206,16 +206,17 @@ impl Subjects {
             .collect()
     }
 
-    /// Runs subjects on a mistaken engine until one notices.
+    /// Runs subjects on a mistaken engine until one notices where the mistake is.
     fn mutated_engine(&self, mistake: &Mistake) -> Result<Trial> {
         let place = mistake.place();
         let name = format!("{:?} in {}", mistake.mutation, mistake.family);
         let mut last = None;
         for subject in self.0.iter().filter(|s| s.case.family == mistake.family) {
             let found = run(&load(subject, mistake.mutation)?, subject, &subject.golden)?;
-            let noticed = found.is_some();
-            last = Some(trial(name.clone(), subject, &place, found));
-            if noticed {
+            let trial = trial(name.clone(), subject, &place, found);
+            let caught = trial.caught;
+            last = Some(trial);
+            if caught {
                 break;
             }
         }

@@ -121,3 +121,39 @@ fn the_store_makes_once_and_never_leaves_halves() {
     assert!(failed.is_err());
     assert_eq!(fs::read_dir(cache.path().join("models")).unwrap().count(), 1);
 }
+
+fn tiny_qwen() -> MadeModel {
+    let geometry = json!({
+        "model_type": "qwen3_5",
+        "vision_config": { "depth": 1 },
+        "text_config": {
+            "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+            "full_attention_interval": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
+            "head_dim": 16, "linear_num_key_heads": 1, "linear_num_value_heads": 2,
+            "linear_key_head_dim": 8, "linear_value_head_dim": 12, "linear_conv_kernel_dim": 3,
+            "vocab_size": 67, "tie_word_embeddings": true, "mtp_num_hidden_layers": 1
+        }
+    });
+    MadeModel { geometry: serde_json::from_value(geometry).unwrap(), ..tiny() }
+}
+
+#[test]
+fn qwen3_5_differs_by_layout_as_published_checkpoints_do() {
+    let shapes = |layout| -> BTreeMap<String, (Vec<usize>, f32)> {
+        let tensors = plan(&MadeModel { layout, ..tiny_qwen() }).unwrap();
+        tensors.into_iter().map(|t| (t.name, (t.shape, t.init.offset))).collect()
+    };
+    let (hf, mlx) = (shapes(Layout::Hf), shapes(Layout::Mlx));
+    assert_eq!(hf.len(), mlx.len());
+    let at = |tensors: &BTreeMap<String, (Vec<usize>, f32)>, name: &str| tensors[name].clone();
+    let layer = "layers.0.linear_attn.conv1d.weight";
+    assert_eq!(at(&hf, &format!("model.language_model.{layer}")).0, [40, 1, 3]);
+    assert_eq!(at(&mlx, &format!("language_model.model.{layer}")).0, [40, 3, 1]);
+    // Norms lie around zero in the one and around one in the other, but for the recurrent layer's.
+    for (norm, in_hf) in [("layers.0.input_layernorm", 0.0), ("layers.0.linear_attn.norm", 1.0)] {
+        assert_eq!(at(&hf, &format!("model.language_model.{norm}.weight")).1, in_hf);
+        assert_eq!(at(&mlx, &format!("language_model.model.{norm}.weight")).1, 1.0);
+    }
+    assert!(hf.keys().any(|n| n.starts_with("model.visual.")) && hf.contains_key("mtp.fc.weight"));
+    assert!(!hf.contains_key("lm_head.weight"), "tied models have no head");
+}

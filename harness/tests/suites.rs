@@ -61,6 +61,29 @@ fn minicpm5_covers_what_its_acceptance_names() {
     }
 }
 
+#[test]
+fn qwen3_5_covers_what_its_acceptance_names() {
+    let cases: Vec<Case> =
+        cases().into_iter().filter(|c| c.family == "qwen3_5" && c.required).collect();
+    for column in ["bf16", "f32", "q4", "q8"] {
+        let covered = |what: &str, test: fn(&Case) -> bool| {
+            assert!(cases.iter().any(|c| c.column == column && test(c)), "{column}: {what}");
+        };
+        covered("128 greedy steps", |c| c.steps >= 128 && c.sampling.temperature == 0.0);
+        covered("sampling", |c| c.sampling.temperature > 0.0);
+        for chunk in [1, 7, 64, 2048] {
+            let found = cases.iter().any(|c| c.column == column && c.prefill_step_size == chunk);
+            assert!(found, "{column} in chunks of {chunk}");
+        }
+    }
+    for column in ["bf16", "f32", "q4"] {
+        for path in ["layers", "layout", "geometry"] {
+            let found = cases.iter().any(|c| c.column == column && c.path == path);
+            assert!(found, "{column}: {path}");
+        }
+    }
+}
+
 fn suite() -> serde_json::Value {
     json!({
         "about": "test",
