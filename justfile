@@ -70,3 +70,7 @@ demo-model *args:
 # Score the demo model on its held-out cases, against a server of its own.
 demo-eval *args: build
     @python3 demo/recipe/evaluate.py --serve target/release/verbatim "$@"
+
+# Draw fresh cases and run mlx-lm and the engine on each: --count N --seed S.
+parity-fuzz *args: oracle-setup
+    @cargo run --quiet --package verbatim-oracle --bin oracle -- fuzz "$@"

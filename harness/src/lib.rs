@@ -9,6 +9,7 @@ pub mod compare;
 mod digest;
 mod error;
 pub mod files;
+pub mod fuzz;
 pub mod golden;
 pub mod maker;
 pub mod readme;

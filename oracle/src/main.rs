@@ -4,6 +4,7 @@ mod check;
 mod checkout;
 mod convert;
 mod embed;
+mod fuzz;
 mod portable;
 mod record;
 mod reference;
@@ -51,6 +52,22 @@ enum Command {
     /// Convert every quantized model with mlx_lm.convert and compare tensors with those recorded, and
     /// with those that the harness's own conversion left in .cache/models.
     ConvertCheck,
+    /// Draw fresh cases, run reference and engine on each, shrink what disagrees and write it below
+    /// harness/cases/fuzz. Fails when something disagrees.
+    Fuzz {
+        /// Cases to draw.
+        #[arg(long, default_value_t = 100)]
+        count: usize,
+        /// Seed of the draws.
+        #[arg(long)]
+        seed: u64,
+        /// Only this family; all take turns by default.
+        #[arg(long)]
+        family: Option<String>,
+        /// Print every case.
+        #[arg(long)]
+        verbose: bool,
+    },
     /// Make the model that a JSON file specifies (as cases do) and print its folder.
     Make {
         /// The specification.
@@ -86,6 +103,10 @@ fn run(arguments: Arguments) -> Result<bool> {
         Command::ConvertCheck => {
             embed::enter(&checkout)?;
             convert::check(&checkout)
+        }
+        Command::Fuzz { count, seed, family, verbose } => {
+            embed::enter(&checkout)?;
+            fuzz::run(&checkout, &verbatim_harness::fuzz::Plan { seed, count, family }, verbose)
         }
         Command::Make { spec } => {
             embed::enter(&checkout)?;

@@ -118,23 +118,7 @@ impl Recording {
         if case.model.quantization.is_some() {
             converted.entry(case.model.digest()).or_insert(tensor_digests(&model)?);
         }
-        let prompt = case.prompt_ids(vocab_size(&model)?);
-        let mut trace = reference::trace(case, &model, &prompt)?;
-        let golden = Golden {
-            logits: trace.tensors.remove("logits"),
-            layers: trace.tensors,
-            tokens: trace.tokens,
-            prompt,
-            provenance: Provenance {
-                case_digest: case.digest(),
-                model_sha256: weights_sha256(&model)?,
-                platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
-                backend: case.backend.name().into(),
-                libmlx_sha256: setting.libmlx_sha256.clone(),
-                versions: setting.versions.clone(),
-            },
-        };
-        golden.write(&self.golden, machine, case)?;
+        golden(case, &model, setting)?.write(&self.golden, machine, case)?;
         Ok(())
     }
 
@@ -158,6 +142,29 @@ impl Recording {
         }
         Ok(())
     }
+}
+
+/// What the reference computes for a case on its model.
+///
+/// # Errors
+/// The reference's exception; an unreadable model.
+pub fn golden(case: &Case, model: &Path, setting: &Setting) -> Result<Golden> {
+    let prompt = case.prompt_ids(vocab_size(model)?);
+    let mut trace = reference::trace(case, model, &prompt)?;
+    Ok(Golden {
+        logits: trace.tensors.remove("logits"),
+        layers: trace.tensors,
+        tokens: trace.tokens,
+        prompt,
+        provenance: Provenance {
+            case_digest: case.digest(),
+            model_sha256: weights_sha256(model)?,
+            platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
+            backend: case.backend.name().into(),
+            libmlx_sha256: setting.libmlx_sha256.clone(),
+            versions: setting.versions.clone(),
+        },
+    })
 }
 
 /// The model of a specification in `store`, made with the maker and `mlx_lm.convert`.

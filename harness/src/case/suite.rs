@@ -1,12 +1,16 @@
 //! Suites: hand-written JSON that expands to cases, and the matrix that they fill.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Case, MAX_CASES};
-use crate::{Error, Result, digest::merge_patch};
+use crate::{Error, Result, digest::merge_patch, fuzz};
 
 /// Largest suite file, in bytes.
 const MAX_SUITE_BYTES: u64 = 1 << 20;
@@ -168,20 +172,33 @@ pub fn parse_suite(name: &str, text: &str) -> Result<Vec<Case>> {
     suite.expand(name)
 }
 
-/// Cases of every `*.json` in `folder/suites`, by file name, ids unique.
+/// Cases of every `*.json` in `folder/suites`, and in `folder/fuzz` where there is one, by file
+/// name, ids unique.
 ///
 /// # Errors
 /// [`Error::File`] for unreadable files, [`Error::Case`] for malformed suites and repeated ids.
 pub fn load_suites(folder: &Path) -> Result<Vec<Case>> {
-    let folder = folder.join("suites");
+    let mut files = suite_files(&folder.join("suites"))?;
+    let found = folder.join(fuzz::FOLDER);
+    if found.is_dir() {
+        files.extend(suite_files(&found)?);
+    }
+    load(files)
+}
+
+fn suite_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(&folder).map_err(|e| Error::file(&folder, e))? {
-        let path = entry.map_err(|e| Error::file(&folder, e))?.path();
+    for entry in fs::read_dir(folder).map_err(|e| Error::file(folder, e))? {
+        let path = entry.map_err(|e| Error::file(folder, e))?.path();
         if path.extension().is_some_and(|e| e == "json") {
             files.push(path);
         }
     }
     files.sort();
+    Ok(files)
+}
+
+fn load(files: Vec<PathBuf>) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     let mut seen = BTreeMap::new();
     for path in files {

@@ -113,8 +113,8 @@ fn troubles(report: &Report) -> Markup {
         }
         @if missing > 0 {
             div.trouble.amber {
-                (missing) " cases have no golden on " code { (report.setting.machine) }
-                ". They count as missing, never as equal."
+                @if missing == 1 { "1 case has" } @else { (missing) " cases have" }
+                " no golden on " code { (report.setting.machine) } ". What is missing is never equal."
             }
         }
         @if !skipped.is_empty() {
@@ -399,7 +399,7 @@ fn provenance(report: &Report) -> Markup {
     html! {
         h2 { "Versions" }
         div.scroll {
-            table {
+            table.versions {
                 thead { tr { th { "" } th { "Goldens" } th { "This run" } } }
                 tbody {
                     tr { td { "engine" } td {} td { code { (report.setting.engine_version) } } }
