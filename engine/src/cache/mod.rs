@@ -7,7 +7,7 @@
 
 mod arrays;
 mod batch;
-mod file;
+pub mod file;
 mod kv;
 mod rotating;
 

@@ -66,6 +66,11 @@ pub fn runs_on_cpu() -> Result<bool> {
     Ok(matches!(Device::try_default()?.get_type()?, DeviceType::Cpu))
 }
 
+/// Whether computations run on MLX's Metal backend, which has kernels of its own.
+pub fn runs_on_metal() -> Result<bool> {
+    Ok(cfg!(target_os = "macos") && !runs_on_cpu()?)
+}
+
 /// Values of an integer or float array as `f32`, row-major.
 pub fn to_f32(array: &Array) -> Result<Vec<f32>> {
     values::<f32>(&array.as_dtype(Dtype::Float32)?)

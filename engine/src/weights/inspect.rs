@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     Dtype, ModelDir, TensorInfo,
@@ -169,7 +170,7 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
         activation_dtype,
         cache_bytes_per_token: facts
             .as_ref()
-            .map(|f| f.cache_bytes(1, activation_dtype.unwrap_or(Dtype::Bf16))),
+            .map(|f| cache_growth(f.as_ref(), activation_dtype.unwrap_or(Dtype::Bf16))),
         memory: facts
             .as_ref()
             .map(|f| memory(f.as_ref(), weights.bytes, activation_dtype.unwrap_or(Dtype::Bf16)))
@@ -182,6 +183,11 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
         },
         eos_token_ids,
     })
+}
+
+/// Bytes by which the second token makes a cache longer; recurrent state is there from the first.
+fn cache_growth(facts: &dyn ModelFacts, dtype: Dtype) -> u64 {
+    facts.cache_bytes(2, dtype).saturating_sub(facts.cache_bytes(1, dtype))
 }
 
 fn dir_name(path: &Path) -> String {
@@ -214,7 +220,10 @@ fn activation_dtype(dir: &ModelDir, quantization: Option<&QuantizationSpec>) -> 
     if let Some((dtype, _)) = bytes.into_iter().max_by_key(|&(_, n)| n) {
         return Some(dtype);
     }
-    let declared = ["dtype", "torch_dtype"].iter().find_map(|k| dir.config().get(*k)?.as_str())?;
+    let text = dir.config().get("text_config").and_then(Value::as_object);
+    let declared = [Some(dir.config()), text].into_iter().flatten().find_map(|config| {
+        ["dtype", "torch_dtype"].iter().find_map(|key| config.get(*key)?.as_str())
+    })?;
     match declared {
         "bfloat16" => Some(Dtype::Bf16),
         "float16" => Some(Dtype::F16),

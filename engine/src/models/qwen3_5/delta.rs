@@ -2,7 +2,7 @@
 //! `compute_g` and `gated_delta_ops` of `gated_delta.py`).
 //!
 //! One token after another, as mlx-lm computes on CPU and CUDA. Its Metal kernels are not ported
-//! yet.
+//! yet; models that need them are refused there.
 
 use mlx_rs::{Array, Dtype, ops};
 

@@ -6,11 +6,17 @@ use super::{attention::Attention, config::Qwen35Config, delta::GatedDeltaNet, no
 use crate::{
     Error, Result,
     cache::{ArraysCache, KvCache, LayerCache},
-    mlx::ops::{add, silu},
+    mlx::{
+        ops::{add, silu},
+        runs_on_metal,
+    },
     models::{Checkpoint, Model, Mutation, Probe},
     nn::{Embedding, Linear, Mask, Params, RmsNorm},
     weights::{ModelDir, ModelFacts, load_lazy},
 };
+
+/// Threads of a SIMD group on Metal.
+const METAL_GROUP: usize = 32;
 
 enum Mixer {
     Linear(Box<GatedDeltaNet>),
@@ -146,9 +152,23 @@ pub fn checkpoint(dir: &ModelDir) -> Result<Checkpoint> {
     })
 }
 
+/// On Metal, mlx-lm computes the recurrence with kernels whose sums round in another order than the
+/// operations here; it calls them for key heads of whole SIMD groups (`gated_delta_update`).
+fn refuse_metal(c: &Qwen35Config, metal: bool) -> Result<()> {
+    if metal && c.linear_key_head_dim.is_multiple_of(METAL_GROUP) {
+        return Err(Error::Config(format!(
+            "Qwen3.5 with linear_key_head_dim {} runs on MLX's CPU and CUDA backends only: the \
+             kernels that mlx-lm uses for it on Metal are not ported yet",
+            c.linear_key_head_dim
+        )));
+    }
+    Ok(())
+}
+
 /// Builds the model from its checkpoint; weights stay unread until used.
 pub fn build(dir: &ModelDir, mutation: Mutation) -> Result<Box<dyn Model>> {
     let c = Qwen35Config::from_dir(dir)?;
+    refuse_metal(&c, runs_on_metal()?)?;
     let plan = ModelFacts::check(&c, dir)?;
     let mut p = Params::new(c.sanitize_arrays(load_lazy(dir)?, mutation)?, plan);
     let norm = RmsNorm::take(&mut p, "language_model.model.norm", norm_eps(&c, mutation))?;
@@ -232,3 +252,6 @@ impl Model for Qwen35 {
         self.blocks.len()
     }
 }
+
+#[cfg(test)]
+mod tests;
