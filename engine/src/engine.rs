@@ -28,8 +28,11 @@ pub struct EngineOptions {
     pub prefill_step_size: usize,
     /// Requests that may wait for a turn.
     pub queue_limit: usize,
-    /// Sequences that take turns.
+    /// Sequences that run at once.
     pub max_active: usize,
+    /// Sequences that share the model's calls; 1 lets all take turns. Families with sliding
+    /// windows take turns in any case: only there could a sequence's bits depend on its company.
+    pub max_batch: usize,
     /// Deliberate mistake, for the parity harness's own tests.
     #[doc(hidden)]
     pub mutation: Mutation,
@@ -43,6 +46,7 @@ impl EngineOptions {
             prefill_step_size: limits::DEFAULT_PREFILL_STEP_SIZE,
             queue_limit: limits::DEFAULT_QUEUE_LIMIT,
             max_active: limits::DEFAULT_MAX_ACTIVE,
+            max_batch: 1,
             mutation: Mutation::None,
         }
     }
@@ -123,6 +127,7 @@ impl Engine {
                 dir,
                 prefill_step_size: options.prefill_step_size,
                 max_active: options.max_active,
+                max_batch: options.max_batch,
                 mutation: options.mutation,
                 jobs: receiver,
                 status: status.clone(),

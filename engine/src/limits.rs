@@ -40,6 +40,8 @@ pub const MAX_LOGIT_BIAS: usize = 1_024;
 pub const DEFAULT_QUEUE_LIMIT: usize = 64;
 /// Sequences that take turns on the MLX thread unless told otherwise.
 pub const DEFAULT_MAX_ACTIVE: usize = 8;
+/// Sequences that share the model's calls at most.
+pub const MAX_BATCH: usize = 64;
 /// Events buffered per request; a sequence whose reader lags is not stepped until there is room.
 pub const EVENT_BUFFER: usize = 256;
 /// Stack of the MLX thread, in bytes; deep lazy graphs recurse in MLX.

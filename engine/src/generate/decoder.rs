@@ -52,29 +52,31 @@ pub struct Step {
 /// State of one sequence between two turns.
 #[derive(Debug)]
 pub struct Decoder {
-    caches: Vec<LayerCache>,
-    prompt: Vec<u32>,
-    prefilled: usize,
+    pub(super) caches: Vec<LayerCache>,
+    pub(super) prompt: Vec<u32>,
+    pub(super) prefilled: usize,
     prefill_step_size: usize,
     max_tokens: usize,
-    yielded: usize,
-    sampler: Sampler,
-    processors: Processors,
-    pending: Option<Pending>,
-    capture: Capture,
+    pub(super) yielded: usize,
+    pub(super) sampler: Sampler,
+    pub(super) processors: Processors,
+    pub(super) pending: Option<Pending>,
+    pub(super) capture: Capture,
     probe: Probe,
     calls: usize,
     tensors: Vec<(String, Array)>,
-    argmax_over_logits: bool,
+    pub(super) argmax_over_logits: bool,
 }
 
 /// A dispatched step that nobody has read yet.
 #[derive(Debug)]
-struct Pending {
+pub(super) struct Pending {
     /// `[1]`.
-    token: Array,
-    logprobs: Array,
-    logits: Option<Array>,
+    pub(super) token: Array,
+    /// `[1, V]`.
+    pub(super) logprobs: Array,
+    /// Logits before the processors: `[1, V]`.
+    pub(super) raw: Array,
 }
 
 /// What one turn did.
@@ -109,7 +111,7 @@ impl Decoder {
 
     /// One turn: a prefill chunk, or a token.
     pub fn advance(&mut self, model: &dyn Model) -> Result<Progress> {
-        if self.prompt.len() - self.prefilled > 1 {
+        if self.prompt_left() > 1 {
             self.prefill_chunk(model)?;
             return Ok(Progress::Prefill(self.prefilled));
         }
@@ -123,17 +125,41 @@ impl Decoder {
     }
 
     fn prefill_chunk(&mut self, model: &dyn Model) -> Result<()> {
-        let left = self.prompt.len() - self.prefilled - 1;
-        let n = left.min(self.prefill_step_size);
-        let chunk = &self.prompt[self.prefilled..self.prefilled + n];
+        let chunk = self.next_chunk();
+        let n = chunk.len();
         let ids = Array::from_slice(chunk, &[n as i32]);
         let hidden = self.call(model, &ids)?;
         drop(hidden);
         eval(self.caches.iter().flat_map(LayerCache::state))?;
-        self.processors.remember(&ids)?;
-        self.prefilled += n;
+        self.note_chunk(n)?;
         memory::clear_cache()?;
         Ok(())
+    }
+
+    /// Prompt tokens that have not been read; the last one is read alone.
+    pub(super) fn prompt_left(&self) -> usize {
+        self.prompt.len() - self.prefilled
+    }
+
+    /// The prompt tokens to read next, the last one excepted.
+    pub(super) fn next_chunk(&self) -> &[u32] {
+        let n = self.prompt_left().saturating_sub(1).min(self.prefill_step_size);
+        &self.prompt[self.prefilled..self.prefilled + n]
+    }
+
+    /// Notes that the next `n` prompt tokens went through the model; returns how many have.
+    pub(super) fn note_chunk(&mut self, n: usize) -> Result<usize> {
+        if !self.processors.is_empty() {
+            let chunk = &self.prompt[self.prefilled..self.prefilled + n];
+            self.processors.remember(&Array::from_slice(chunk, &[n as i32]))?;
+        }
+        self.prefilled += n;
+        Ok(self.prefilled)
+    }
+
+    /// Whether the batch can do what this sequence asks for: layer outputs come from single rows.
+    pub fn fits_a_batch(&self) -> bool {
+        !self.capture.layers
     }
 
     /// The model's hidden states for `ids: [S]`: `[1, S, hidden]`.
@@ -157,9 +183,9 @@ impl Decoder {
         let logprobs = ops::subtract(&logits, ops::logsumexp(&logits, true)?)?;
         let chosen_from = if self.argmax_over_logits { &logits } else { &logprobs };
         let token = self.sampler.sample(chosen_from)?;
-        let captured = self.capture.logits.then_some(raw);
-        async_eval([&token, &logprobs].into_iter().chain(&captured))?;
-        Ok(Pending { token, logprobs, logits: captured })
+        let captured = self.capture.logits.then_some(&raw);
+        async_eval([&token, &logprobs].into_iter().chain(captured))?;
+        Ok(Pending { token, logprobs, raw })
     }
 
     fn next_token(&mut self, model: &dyn Model) -> Result<Step> {
@@ -183,7 +209,7 @@ impl Decoder {
         Ok(Step {
             token,
             logprobs: current.logprobs.reshape(&[-1])?,
-            logits: current.logits.map(|l| l.reshape(&[-1])).transpose()?,
+            logits: self.capture.logits.then(|| current.raw.reshape(&[-1])).transpose()?,
         })
     }
 }

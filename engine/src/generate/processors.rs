@@ -44,6 +44,11 @@ impl Processors {
         Self { chain, tokens: None }
     }
 
+    /// Whether none is switched on.
+    pub fn is_empty(&self) -> bool {
+        self.chain.is_empty()
+    }
+
     /// Remembers input tokens `[n]` that went through the model.
     pub fn remember(&mut self, input: &Array) -> Result<()> {
         if self.chain.is_empty() {

@@ -43,6 +43,11 @@ impl Sampler {
         Ok(Self { sampling: sampling.clone(), keys: KeySequence::new(seed)? })
     }
 
+    /// Whether the most probable token is always taken.
+    pub fn is_greedy(&self) -> bool {
+        self.sampling.temperature == 0.0
+    }
+
     /// Token ids `[B]` from log-probabilities `[B, V]`.
     pub fn sample(&mut self, logprobs: &Array) -> Result<Array> {
         if self.sampling.temperature == 0.0 {

@@ -1,4 +1,4 @@
-//! One request on the MLX thread: decoder, text pipeline and the channel to its reader.
+//! One request on the MLX thread: its decoder, and what its reader gets of it.
 
 use std::time::Instant;
 
@@ -35,10 +35,15 @@ pub(crate) enum Turn {
     Ended,
 }
 
-/// A running request.
+/// A running request that takes turns.
 pub(crate) struct Sequence {
+    pub(super) reader: Reader,
+    pub(super) decoder: Decoder,
+}
+
+/// What becomes of a running request's tokens: text pipeline, counts and the channel to the reader.
+pub(crate) struct Reader {
     request: GenerateRequest,
-    decoder: Decoder,
     pipeline: TextPipeline,
     events: mpsc::Sender<Event>,
     eos_token_ids: Vec<u32>,
@@ -80,33 +85,58 @@ impl Sequence {
             queue_seconds: submitted.elapsed().as_secs_f64(),
             ..Stats::default()
         };
-        Some(Self {
+        let reader = Reader {
             request,
-            decoder,
             pipeline,
             events,
             eos_token_ids,
             stats,
             taken_up: Instant::now(),
             first_token: None,
-        })
+        };
+        Some(Self { reader, decoder })
     }
 
     /// One turn. An error ends the sequence, never the worker.
     pub(crate) fn turn(&mut self, context: &Context<'_>) -> Turn {
-        if self.events.is_closed() {
+        if self.reader.has_left() {
             return Turn::Ended;
         }
-        if self.events.capacity() < EVENTS_PER_TURN.min(self.events.max_capacity()) {
+        if self.reader.lags() {
             return Turn::Waits;
         }
         match self.advance(context) {
             Ok(turn) => turn,
             Err(e) => {
-                self.send(Event::Failed(e));
+                self.reader.fail(e);
                 Turn::Ended
             }
         }
+    }
+
+    fn advance(&mut self, context: &Context<'_>) -> Result<Turn> {
+        let progress = self.decoder.advance(context.model)?;
+        for tensor in self.decoder.take_tensors()? {
+            self.reader.send_captured(Event::Tensor(tensor));
+        }
+        self.reader.hear(progress)
+    }
+}
+
+impl Reader {
+    /// Whether nobody listens any more.
+    pub(crate) fn has_left(&self) -> bool {
+        self.events.is_closed()
+    }
+
+    /// Whether the channel has no room for what a turn may send.
+    pub(crate) fn lags(&self) -> bool {
+        self.events.capacity() < EVENTS_PER_TURN.min(self.events.max_capacity())
+    }
+
+    /// Whether half the channel is free: who lagged joins a batch again only then.
+    pub(crate) fn has_caught_up(&self) -> bool {
+        self.events.capacity() >= self.events.max_capacity().div_ceil(2)
     }
 
     /// Tells the reader that the sequence cannot go on.
@@ -114,11 +144,8 @@ impl Sequence {
         self.send(Event::Failed(error));
     }
 
-    fn advance(&mut self, context: &Context<'_>) -> Result<Turn> {
-        let progress = self.decoder.advance(context.model)?;
-        for tensor in self.decoder.take_tensors()? {
-            self.send_captured(Event::Tensor(tensor));
-        }
+    /// Passes on what a turn did.
+    pub(crate) fn hear(&mut self, progress: Progress) -> Result<Turn> {
         match progress {
             Progress::Prefill(done) => {
                 self.send(Event::Prefill { done, total: self.request.prompt.len() });

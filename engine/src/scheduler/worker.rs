@@ -9,15 +9,18 @@ use std::{
 };
 
 use mlx_rs::{Array, transforms::eval};
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use super::{
     Job, Status,
+    batch::Batch,
+    panic_text,
     sequence::{Context, Sequence, Turn},
 };
 use crate::{
     Error, Result,
-    limits::WORKER_STACK_BYTES,
+    cache::LayerCache,
+    limits::{self, WORKER_STACK_BYTES},
     mlx,
     models::{self, Mutation},
     weights::ModelDir,
@@ -39,6 +42,7 @@ pub(crate) struct Setup {
     pub(crate) dir: ModelDir,
     pub(crate) prefill_step_size: usize,
     pub(crate) max_active: usize,
+    pub(crate) max_batch: usize,
     pub(crate) mutation: Mutation,
     pub(crate) jobs: mpsc::Receiver<Job>,
     pub(crate) status: Arc<Status>,
@@ -75,6 +79,7 @@ impl Drop for DeadOnDrop {
 
 fn run(setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
     let loaded = models::build(&setup.dir, setup.mutation).and_then(|model| {
+        check_batching(setup.max_batch)?;
         let dtype = mlx::dtype_name(model.dtype())?;
         let facts = LoadedModel { vocab_size: model.vocab_size(), layers: model.layers(), dtype };
         Ok((model, facts))
@@ -100,7 +105,9 @@ fn run(setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
     let mut worker = Worker {
         context,
         active: VecDeque::new(),
-        max_active: setup.max_active.max(1),
+        batch: (setup.max_batch > 1 && batches_exactly(model.as_ref()))
+            .then(|| Batch::new(setup.max_batch)),
+        max_active: setup.max_active.max(setup.max_batch).max(1),
         jobs: setup.jobs,
         open: true,
         status: &setup.status,
@@ -112,7 +119,10 @@ fn run(setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
 
 struct Worker<'a> {
     context: Context<'a>,
+    /// Those that take turns.
     active: VecDeque<Sequence>,
+    /// Those that share turns, where that changes no bit of theirs.
+    batch: Option<Batch>,
     max_active: usize,
     jobs: mpsc::Receiver<Job>,
     /// Whether requests may still come.
@@ -131,7 +141,7 @@ impl Worker<'_> {
                 return;
             }
             self.admit();
-            if self.active.is_empty() {
+            if self.running() == 0 {
                 if !self.open {
                     return;
                 }
@@ -158,14 +168,17 @@ impl Worker<'_> {
     /// Tells every reader that the engine is gone.
     fn abandon(&mut self) {
         for sequence in self.active.drain(..) {
-            sequence.fail(Error::ShuttingDown);
+            sequence.reader.fail(Error::ShuttingDown);
+        }
+        if let Some(batch) = &mut self.batch {
+            batch.fail(&Error::ShuttingDown);
         }
         self.status.set_active(0);
     }
 
     /// Moves waiting requests into free places; sleeps while there is nothing at all to do.
     fn admit(&mut self) {
-        if self.active.is_empty() && self.open {
+        if self.running() == 0 && self.open {
             self.status.set_busy(false);
             match self.jobs.recv() {
                 Ok(job) => {
@@ -175,7 +188,7 @@ impl Worker<'_> {
                 Err(mpsc::RecvError) => self.open = false,
             }
         }
-        while self.open && self.active.len() < self.max_active {
+        while self.open && self.running() < self.max_active {
             match self.jobs.try_recv() {
                 Ok(job) => self.take_up(job),
                 Err(mpsc::TryRecvError::Empty) => break,
@@ -194,12 +207,16 @@ impl Worker<'_> {
         if let Some(sequence) = Sequence::start(job, &self.context, self.seeds >> 16) {
             self.active.push_back(sequence);
         }
-        self.status.set_active(self.active.len());
+        self.status.set_active(self.running());
+    }
+
+    fn running(&self) -> usize {
+        self.active.len() + self.batch.as_ref().map_or(0, Batch::len)
     }
 
     /// Gives each running sequence one turn; false when all of them wait for their readers.
     fn round(&mut self) -> bool {
-        let mut worked = false;
+        let mut worked = self.batched_turn();
         for _ in 0..self.active.len() {
             let Some(mut sequence) = self.active.pop_front() else { break };
             let context = &self.context;
@@ -214,22 +231,65 @@ impl Worker<'_> {
                     worked = true;
                     let reason = panic_text(panic.as_ref());
                     error!(reason, "a sequence panicked");
-                    sequence.fail(Error::Mlx(format!("internal error: {reason}")));
+                    sequence.reader.fail(Error::Mlx(format!("internal error: {reason}")));
                 }
             }
             self.status.record_progress();
         }
-        self.status.set_active(self.active.len());
+        self.status.set_active(self.running());
         worked
+    }
+
+    /// Moves sequences in and out of the batch and gives it its turn; false without a row.
+    fn batched_turn(&mut self) -> bool {
+        let Some(batch) = &mut self.batch else { return false };
+        self.active.extend(batch.leavers());
+        let fits = |s: &Sequence| s.decoder.fits_a_batch() && s.reader.has_caught_up();
+        let joining = self.active.iter().filter(|s| fits(s)).count().min(batch.room());
+        // Alone, the single-stream calls are the cheaper way to the same bits.
+        if batch.len() + joining > 1 {
+            for _ in 0..self.active.len() {
+                let Some(sequence) = self.active.pop_front() else { break };
+                if batch.room() > 0 && fits(&sequence) {
+                    batch.join(sequence);
+                } else {
+                    self.active.push_back(sequence);
+                }
+            }
+        }
+        if batch.len() == 0 {
+            return false;
+        }
+        batch.turn(&self.context);
+        self.status.record_progress();
+        true
     }
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    panic
-        .downcast_ref::<&str>()
-        .map(ToString::to_string)
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "panic".into())
+/// Refuses batches where a row's bits are not known to be those of its single stream.
+fn check_batching(max_batch: usize) -> Result<()> {
+    if max_batch > limits::MAX_BATCH {
+        let limit = limits::MAX_BATCH;
+        return Err(Error::Request(format!("max_batch may be at most {limit}, got {max_batch}")));
+    }
+    if max_batch > 1 && !(cfg!(target_os = "linux") && mlx::runs_on_cpu()?) {
+        return Err(Error::Request(
+            "batches are known to keep every row's bits on MLX's CPU backend on Linux only; leave \
+             max_batch at 1 here"
+                .into(),
+        ));
+    }
+    Ok(())
+}
+
+/// Whether rows of this model keep their bits in a batch. In mlx-lm's batches a sliding window's
+/// ring turns with the longest row, so that a row's sums depend on its company.
+fn batches_exactly(model: &dyn models::Model) -> bool {
+    let rings = model.new_caches().iter().any(|c| matches!(c, LayerCache::Rotating(_)));
+    if rings {
+        warn!("sequences take turns: a sliding window's rows would depend on their batch");
+    }
+    !rings
 }
 
 /// Start of the seeds for requests that bring none; differs from run to run.

@@ -99,6 +99,9 @@ pub struct ServeArgs {
     /// Requests that take turns on the model
     #[arg(long, value_name = "N", default_value_t = engine_limits::DEFAULT_MAX_ACTIVE, value_parser = positive)]
     pub max_active: usize,
+    /// Requests that share the model's calls, each with the bits it has alone; 1 lets them take turns
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
+    pub max_batch: usize,
     /// Requests that may wait for a turn; more are answered 503
     #[arg(long, value_name = "N", default_value_t = engine_limits::DEFAULT_QUEUE_LIMIT)]
     pub queue_limit: usize,

@@ -92,6 +92,7 @@ fn load(args: &ServeArgs) -> Result<Engine> {
     options.prefill_step_size = args.prefill_step_size;
     options.queue_limit = args.queue_limit;
     options.max_active = args.max_active;
+    options.max_batch = args.max_batch;
     Ok(Engine::load(options)?)
 }
 

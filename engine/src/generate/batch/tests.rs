@@ -1,0 +1,206 @@
+//! Rows of a batch against the same sequences alone, on a model whose calls are counted.
+
+use std::{cell::RefCell, collections::BTreeMap};
+
+use mlx_rs::{Array, Dtype, ops};
+
+use super::{BatchDecoder, RowId};
+use crate::{
+    Capture, Result, Sampling,
+    cache::{KvCache, LayerCache},
+    generate::{Decoder, DecoderOptions, Progress},
+    mlx,
+    models::{Model, Mutation, Probe},
+};
+
+const VOCAB: i32 = 11;
+
+/// Its hidden state is the mean of all tokens seen; its logits favour tokens near a multiple of it.
+#[derive(Default)]
+struct Counting {
+    /// Rows and tokens of each call.
+    calls: RefCell<Vec<(i32, i32)>>,
+}
+
+impl Model for Counting {
+    fn hidden(&self, ids: &Array, caches: &mut [LayerCache], _: &mut Probe) -> Result<Array> {
+        let (rows, new) = (ids.dim(0), ids.dim(1));
+        self.calls.borrow_mut().push((rows, new));
+        let mask = caches[0].mask(new as usize, None)?;
+        let keys = ids.as_dtype(Dtype::Float32)?.reshape(&[rows, 1, new, 1])?;
+        let (keys, values) = caches[0].update_and_fetch(&keys, &keys)?;
+        let same = ops::zeros_dtype(&[rows, 1, new, 1], Dtype::Float32)?;
+        let mean = crate::nn::attend(&same, &keys, &values, 1.0, &mask)?;
+        Ok(mean.reshape(&[rows, new, 1])?)
+    }
+
+    fn logits(&self, hidden: &Array) -> Result<Array> {
+        let targets: Vec<f32> = (0..VOCAB).map(|v| v as f32).collect();
+        let targets = Array::from_slice(&targets, &[VOCAB]);
+        let far = ops::subtract(ops::multiply(hidden, Array::from_f32(7.3))?, targets)?;
+        Ok(ops::sin(far)?)
+    }
+
+    fn new_caches(&self) -> Vec<LayerCache> {
+        vec![LayerCache::Kv(KvCache::default())]
+    }
+
+    fn weights(&self) -> Vec<&Array> {
+        Vec::new()
+    }
+
+    fn dtype(&self) -> Dtype {
+        Dtype::Float32
+    }
+
+    fn vocab_size(&self) -> usize {
+        VOCAB as usize
+    }
+
+    fn layers(&self) -> usize {
+        1
+    }
+}
+
+fn decoder(model: &Counting, prompt: &[u32], sampling: &Sampling) -> Decoder {
+    let options = DecoderOptions {
+        prompt,
+        max_tokens: 1000,
+        prefill_step_size: 4,
+        sampling,
+        seed: 5,
+        capture: Capture { logits: true, layers: false },
+        mutation: Mutation::None,
+    };
+    Decoder::new(model, &options).unwrap()
+}
+
+/// A token with the bits that it was chosen from.
+type Chosen = (u32, Vec<u8>);
+
+fn alone(prompt: &[u32], sampling: &Sampling, tokens: usize) -> Vec<Chosen> {
+    let model = Counting::default();
+    let mut decoder = decoder(&model, prompt, sampling);
+    let mut chosen = Vec::new();
+    while chosen.len() < tokens {
+        if let Progress::Token(step) = decoder.advance(&model).unwrap() {
+            chosen.push((step.token, bytes(&step.logprobs)));
+        }
+    }
+    chosen
+}
+
+fn bytes(array: &Array) -> Vec<u8> {
+    mlx::to_named_tensor("a", &array.contiguous().unwrap()).unwrap().data
+}
+
+/// What each row said until it was full or failed.
+#[derive(Default)]
+struct Heard {
+    tokens: BTreeMap<u64, Vec<Chosen>>,
+    failed: Vec<u64>,
+}
+
+fn turn(batch: &mut BatchDecoder, model: &Counting, heard: &mut Heard, wanted: usize) {
+    let mut sink = |id: RowId, news: Result<Progress>| {
+        match news {
+            Ok(Progress::Token(step)) => {
+                let tokens = heard.tokens.entry(id.0).or_default();
+                tokens.push((step.token, bytes(&step.logprobs)));
+                return tokens.len() < wanted;
+            }
+            Ok(Progress::Prefill(_)) => {}
+            Err(_) => heard.failed.push(id.0),
+        }
+        true
+    };
+    batch.advance(model, &mut sink).unwrap();
+}
+
+fn prompts() -> Vec<Vec<u32>> {
+    [1, 9, 2, 14, 5].iter().map(|&n| (0..n).map(|i| (i * i + n) % VOCAB as u32).collect()).collect()
+}
+
+fn samplings() -> [Sampling; 3] {
+    let draws = Sampling { temperature: 0.8, top_k: 4, seed: Some(3), ..Sampling::default() };
+    let penalized =
+        Sampling { repetition_penalty: 1.3, presence_penalty: 0.4, ..Sampling::default() };
+    [Sampling::default(), draws, penalized]
+}
+
+#[test]
+fn rows_choose_what_they_choose_alone_and_share_calls() {
+    let model = Counting::default();
+    let mut batch = BatchDecoder::new(4);
+    let (mut heard, samplings) = (Heard::default(), samplings());
+    let prompts = prompts();
+    for (round, prompt) in prompts.iter().enumerate() {
+        let sampling = &samplings[round % 3];
+        batch.insert(RowId(round as u64), decoder(&model, prompt, sampling)).unwrap();
+        turn(&mut batch, &model, &mut heard, 12);
+    }
+    for _ in 0..40 {
+        turn(&mut batch, &model, &mut heard, 12);
+    }
+    for (row, prompt) in prompts.iter().enumerate() {
+        let expected = alone(prompt, &samplings[row % 3], 12);
+        assert_eq!(heard.tokens[&(row as u64)], expected, "row {row}");
+    }
+    let calls = model.calls.borrow();
+    assert!(calls.iter().any(|&(rows, new)| rows == 4 && new == 1), "{calls:?}");
+    assert!(calls.iter().all(|&(rows, _)| rows <= 4), "no more rows than allowed: {calls:?}");
+}
+
+#[test]
+fn a_row_that_goes_on_alone_and_returns_loses_nothing() {
+    let model = Counting::default();
+    let mut batch = BatchDecoder::new(8);
+    let mut heard = Heard::default();
+    let sampling = Sampling::default();
+    let prompts = prompts();
+    for (row, prompt) in prompts.iter().enumerate() {
+        batch.insert(RowId(row as u64), decoder(&model, prompt, &sampling)).unwrap();
+    }
+    for round in 0..12 {
+        // Waiting, reading its prompt, generating: whatever the row does when it is taken out.
+        let row = round % prompts.len();
+        if let Some(mut decoder) = batch.take(RowId(row as u64)).unwrap() {
+            for _ in 0..2 {
+                if let Progress::Token(step) = decoder.advance(&model).unwrap() {
+                    let tokens = heard.tokens.entry(row as u64).or_default();
+                    tokens.push((step.token, bytes(&step.logprobs)));
+                }
+            }
+            batch.insert(RowId(row as u64), decoder).unwrap();
+        }
+        turn(&mut batch, &model, &mut heard, 100);
+    }
+    for (row, prompt) in prompts.iter().enumerate() {
+        let tokens = &heard.tokens[&(row as u64)];
+        assert!(tokens.len() > 5, "row {row} starved: {}", tokens.len());
+        assert_eq!(tokens, &alone(prompt, &sampling, tokens.len()), "row {row}");
+    }
+}
+
+#[test]
+fn an_error_in_one_row_leaves_the_others_alone() {
+    let model = Counting::default();
+    let mut batch = BatchDecoder::new(8);
+    let mut heard = Heard::default();
+    let greedy = Sampling::default();
+    // More candidates than tokens: what the engine refuses up front fails at the first draw here.
+    let broken = Sampling { temperature: 1.0, top_k: 1000, ..Sampling::default() };
+    let prompts = prompts();
+    for (row, prompt) in prompts.iter().enumerate() {
+        let sampling = if row == 1 { &broken } else { &greedy };
+        batch.insert(RowId(row as u64), decoder(&model, prompt, sampling)).unwrap();
+    }
+    for _ in 0..20 {
+        turn(&mut batch, &model, &mut heard, 10);
+    }
+    assert_eq!(heard.failed, [1]);
+    assert!(!heard.tokens.contains_key(&1));
+    for row in [0, 2, 3, 4] {
+        assert_eq!(heard.tokens[&(row as u64)], alone(&prompts[row], &greedy, 10), "row {row}");
+    }
+}

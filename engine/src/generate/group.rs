@@ -1,0 +1,177 @@
+//! Rows of a batch that are at the same stage, with their caches.
+
+use mlx_rs::{Array, Dtype, ops};
+
+use super::{
+    Decoder,
+    batch::{PendingRows, Row, RowId},
+};
+use crate::{
+    Error, Result,
+    cache::{LayerCache, merge},
+    mlx::ops::slice,
+    models::{Model, Probe},
+};
+
+/// Rows and, layer by layer, the caches that hold their states.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    pub(super) rows: Vec<Row>,
+    pub(super) caches: Vec<LayerCache>,
+}
+
+impl Group {
+    /// Single sequences as one group.
+    pub(super) fn merge(mut rows: Vec<Row>) -> Result<Self> {
+        let mut layers: Vec<Vec<LayerCache>> = Vec::new();
+        for row in &mut rows {
+            for (i, cache) in std::mem::take(&mut row.decoder.caches).into_iter().enumerate() {
+                if layers.len() <= i {
+                    layers.push(Vec::new());
+                }
+                layers[i].push(cache);
+            }
+        }
+        let caches = layers.into_iter().map(merge).collect::<Result<_>>()?;
+        Ok(Self { rows, caches })
+    }
+
+    /// Appends another group's rows.
+    pub(super) fn extend(&mut self, other: Self) -> Result<()> {
+        if self.rows.is_empty() {
+            *self = other;
+            return Ok(());
+        }
+        for (own, others) in self.caches.iter_mut().zip(other.caches) {
+            own.extend(others)?;
+        }
+        self.rows.extend(other.rows);
+        Ok(())
+    }
+
+    /// Where the row is.
+    pub(super) fn find(&self, id: RowId) -> Option<usize> {
+        self.rows.iter().position(|row| row.id == id)
+    }
+
+    /// The places that are not in `gone`.
+    pub(super) fn others(&self, gone: &[usize]) -> Vec<usize> {
+        (0..self.rows.len()).filter(|at| !gone.contains(at)).collect()
+    }
+
+    /// Keeps the rows at `keep`, ascending.
+    pub(super) fn keep(&mut self, keep: &[usize]) -> Result<()> {
+        let mut at = 0;
+        self.rows.retain(|_| {
+            at += 1;
+            keep.contains(&(at - 1))
+        });
+        filter(&mut self.caches, keep)
+    }
+
+    /// Takes the rows at `chosen`, ascending, out as a group of their own.
+    pub(super) fn split(&mut self, chosen: &[usize]) -> Result<Self> {
+        let rest = self.others(chosen);
+        let mut caches = self.caches.clone();
+        filter(&mut self.caches, &rest)?;
+        filter(&mut caches, chosen)?;
+        let mut split = Self { rows: Vec::new(), caches };
+        for (at, row) in std::mem::take(&mut self.rows).into_iter().enumerate() {
+            let side = if chosen.contains(&at) { &mut split.rows } else { &mut self.rows };
+            side.push(row);
+        }
+        Ok(split)
+    }
+
+    /// The caches of the row at `at` as those of a single sequence.
+    pub(super) fn extract(&self, at: usize) -> Result<Vec<LayerCache>> {
+        self.caches.iter().map(|cache| cache.extract(at)).collect()
+    }
+
+    /// Drops the row at `at` and hands out its decoder, without its caches.
+    pub(super) fn remove(&mut self, at: usize) -> Result<Decoder> {
+        let keep = self.others(&[at]);
+        filter(&mut self.caches, &keep)?;
+        Ok(self.rows.remove(at).decoder)
+    }
+
+    /// The step that follows input tokens `[B]`, not dispatched yet, and the rows that have none.
+    pub(super) fn step(
+        &mut self,
+        model: &dyn Model,
+        tokens: &Array,
+    ) -> Result<(PendingRows, Vec<(usize, Error)>)> {
+        let rows = self.rows.len() as i32;
+        let input = tokens.reshape(&[rows, 1])?;
+        let hidden = model.hidden(&input, &mut self.caches, &mut Probe::default())?;
+        let raw = model.logits(&hidden)?.reshape(&[rows, -1])?;
+        let mut failed = Vec::new();
+        let logits = self.processed(&raw, tokens, &mut failed)?;
+        let logprobs = ops::subtract(&logits, ops::logsumexp_axis(&logits, -1, true)?)?;
+        let chosen = self.chosen(&logits, &logprobs, &mut failed)?;
+        Ok((PendingRows { tokens: chosen, logprobs, logits: raw }, failed))
+    }
+
+    fn processed(
+        &mut self,
+        raw: &Array,
+        tokens: &Array,
+        failed: &mut Vec<(usize, Error)>,
+    ) -> Result<Array> {
+        if self.rows.iter().all(|row| row.decoder.processors.is_empty()) {
+            return Ok(raw.clone());
+        }
+        let mut parts = Vec::with_capacity(self.rows.len());
+        for (at, row) in self.rows.iter_mut().enumerate() {
+            let logits = row_of(raw, at)?;
+            let input = slice(tokens, &[at as i32], &[at as i32 + 1])?;
+            let processors = &mut row.decoder.processors;
+            let done = processors.remember(&input).and_then(|()| processors.apply(&logits));
+            parts.push(done.unwrap_or_else(|error| {
+                failed.push((at, error));
+                logits
+            }));
+        }
+        Ok(ops::concatenate(&parts, 0)?)
+    }
+
+    /// Every row's next token: `[B]`.
+    fn chosen(
+        &mut self,
+        logits: &Array,
+        logprobs: &Array,
+        failed: &mut Vec<(usize, Error)>,
+    ) -> Result<Array> {
+        let mistaken = self.rows.iter().any(|row| row.decoder.argmax_over_logits);
+        let from = if mistaken { logits } else { logprobs };
+        if self.rows.iter().all(|row| row.decoder.sampler.is_greedy()) {
+            return Ok(ops::indexing::argmax_axis(from, -1, false)?);
+        }
+        let mut parts = Vec::with_capacity(self.rows.len());
+        for (at, row) in self.rows.iter_mut().enumerate() {
+            let token = row_of(from, at).and_then(|row_from| {
+                let token = row.decoder.sampler.sample(&row_from)?;
+                Ok(token.as_dtype(Dtype::Uint32)?)
+            });
+            parts.push(token.unwrap_or_else(|error| {
+                failed.push((at, error));
+                Array::from_slice(&[0_u32], &[1])
+            }));
+        }
+        Ok(ops::concatenate(&parts, 0)?)
+    }
+}
+
+/// `[1, V]`.
+fn row_of(array: &Array, row: usize) -> Result<Array> {
+    slice(array, &[row as i32, 0], &[row as i32 + 1, array.dim(1)])
+}
+
+/// Keeps rows of every layer; without any, there is nothing left to hold.
+fn filter(caches: &mut Vec<LayerCache>, keep: &[usize]) -> Result<()> {
+    if keep.is_empty() {
+        caches.clear();
+        return Ok(());
+    }
+    caches.iter_mut().try_for_each(|cache| cache.filter(keep))
+}

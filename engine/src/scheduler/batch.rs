@@ -1,0 +1,124 @@
+//! The requests that share the model's calls.
+
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use tracing::error;
+
+use super::{
+    panic_text,
+    sequence::{Context, Reader, Sequence, Turn},
+};
+use crate::{
+    Error, Result,
+    generate::{BatchDecoder, Progress, RowId},
+};
+
+/// Rows of one batch and their readers.
+pub(super) struct Batch {
+    decoder: BatchDecoder,
+    readers: BTreeMap<RowId, Reader>,
+    max_rows: usize,
+    ids: u64,
+}
+
+impl Batch {
+    /// An empty batch of at most `max_rows` requests.
+    pub(super) fn new(max_rows: usize) -> Self {
+        Self { decoder: BatchDecoder::new(max_rows), readers: BTreeMap::new(), max_rows, ids: 0 }
+    }
+
+    /// Requests in it.
+    pub(super) fn len(&self) -> usize {
+        self.readers.len()
+    }
+
+    /// Requests that it has room for.
+    pub(super) fn room(&self) -> usize {
+        self.max_rows.saturating_sub(self.len())
+    }
+
+    /// Adds a request, wherever it has got to.
+    pub(super) fn join(&mut self, sequence: Sequence) {
+        let Sequence { reader, decoder } = sequence;
+        self.ids += 1;
+        let id = RowId(self.ids);
+        match self.decoder.insert(id, decoder) {
+            Ok(()) => drop(self.readers.insert(id, reader)),
+            Err(e) => reader.fail(e),
+        }
+    }
+
+    /// Takes out those whose readers left, and hands back those whose readers lag: they go on
+    /// alone, so that nobody waits for them.
+    pub(super) fn leavers(&mut self) -> Vec<Sequence> {
+        let leaving: Vec<RowId> = self
+            .readers
+            .iter()
+            .filter(|(_, reader)| reader.has_left() || reader.lags())
+            .map(|(&id, _)| id)
+            .collect();
+        let mut lagging = Vec::new();
+        for id in leaving {
+            let Some(reader) = self.readers.remove(&id) else { continue };
+            match self.decoder.take(id) {
+                Ok(Some(decoder)) if !reader.has_left() => {
+                    lagging.push(Sequence { reader, decoder });
+                }
+                Ok(_) => {}
+                Err(e) => reader.fail(e),
+            }
+        }
+        lagging
+    }
+
+    /// One turn of every row. An error of one row ends that row; one of a call for all rows ends
+    /// them all.
+    pub(super) fn turn(&mut self, context: &Context<'_>) {
+        let Self { decoder, readers, .. } = self;
+        let mut sink = |id: RowId, news: Result<Progress>| hear(readers, id, news);
+        let done = catch_unwind(AssertUnwindSafe(|| decoder.advance(context.model, &mut sink)));
+        match done {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => self.fail(&e),
+            Err(panic) => {
+                let reason = panic_text(panic.as_ref());
+                error!(reason, "a batch panicked");
+                self.fail(&Error::Mlx(format!("internal error: {reason}")));
+            }
+        }
+    }
+
+    /// Tells every reader that its request cannot go on.
+    pub(super) fn fail(&mut self, error: &Error) {
+        for reader in std::mem::take(&mut self.readers).into_values() {
+            reader.fail(error.clone());
+        }
+        self.decoder = BatchDecoder::new(self.max_rows);
+    }
+}
+
+/// Passes news on to the row's reader; whether the row goes on.
+fn hear(readers: &mut BTreeMap<RowId, Reader>, id: RowId, news: Result<Progress>) -> bool {
+    let Some(reader) = readers.get_mut(&id) else { return false };
+    let heard = catch_unwind(AssertUnwindSafe(|| news.and_then(|progress| reader.hear(progress))));
+    let goes_on = match heard {
+        Ok(Ok(turn)) => matches!(turn, Turn::Continues),
+        Ok(Err(e)) => {
+            reader.fail(e);
+            false
+        }
+        Err(panic) => {
+            let reason = panic_text(panic.as_ref());
+            error!(reason, "a row panicked");
+            reader.fail(Error::Mlx(format!("internal error: {reason}")));
+            false
+        }
+    };
+    if !goes_on {
+        readers.remove(&id);
+    }
+    goes_on
+}
