@@ -81,7 +81,7 @@ pub struct ServeArgs {
     /// Port to listen on; 0 picks a free one
     #[arg(long, default_value_t = 8080)]
     pub port: u16,
-    /// Web pages that may use the server, e.g. https://chat.example; * for all
+    /// Web pages that may use the server, by origin (scheme and host); * for all
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
     pub allowed_origins: Vec<String>,
     /// Tokens to generate at most, unless a request says otherwise
