@@ -6,6 +6,7 @@
 mod draw;
 mod format;
 mod llama;
+mod qwen3_5;
 mod settings;
 mod shrink;
 mod space;
