@@ -115,7 +115,7 @@ impl Engine {
             .and_then(serde_json::Value::as_u64)
             .map(|n| n as usize);
         // Parsing a large tokenizer and building the model take about as long: do both at once.
-        let (tokenizer, template, started, jobs, status) = thread::scope(|scope| {
+        let (tokenizer, template, started, jobs, status, loading) = thread::scope(|scope| {
             let text = scope.spawn(|| -> Result<_> {
                 let tokenizer = Tokenizer::load(&options.model_dir)?;
                 let template = ChatTemplate::load(&options.model_dir, &tokenizer)?;
@@ -123,6 +123,7 @@ impl Engine {
             });
             let status = Arc::new(Status::new());
             let (jobs, receiver) = std_mpsc::sync_channel(options.queue_limit.max(1));
+            let (loading, loaded) = std_mpsc::channel();
             let started = scheduler::spawn(Setup {
                 dir,
                 prefill_step_size: options.prefill_step_size,
@@ -130,12 +131,13 @@ impl Engine {
                 max_batch: options.max_batch,
                 mutation: options.mutation,
                 jobs: receiver,
+                loaded,
                 status: status.clone(),
             })?;
             let (tokenizer, template) = text.join().unwrap_or_else(|_| {
                 Err(Error::Tokenizer("internal error while the tokenizer was read".into()))
             })?;
-            Ok::<_, Error>((tokenizer, template, started, jobs, status))
+            Ok::<_, Error>((tokenizer, template, started, jobs, status, loading))
         })?;
         let (report, worker) = started;
         let loaded = report
@@ -154,6 +156,7 @@ impl Engine {
         let jobs = Some(jobs);
         let worker = Some(worker);
         let shared = Shared { info, tokenizer, template, jobs, worker, status, queue_limit };
+        drop(loading);
         Ok(Self { shared: Arc::new(shared) })
     }
 

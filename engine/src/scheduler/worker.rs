@@ -45,6 +45,8 @@ pub(crate) struct Setup {
     pub(crate) max_batch: usize,
     pub(crate) mutation: Mutation,
     pub(crate) jobs: mpsc::Receiver<Job>,
+    /// Closes when the engine is loaded as a whole.
+    pub(crate) loaded: mpsc::Receiver<()>,
     pub(crate) status: Arc<Status>,
 }
 
@@ -114,6 +116,8 @@ fn run(setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
         unread_weights: Some(model.weights()),
         seeds: entropy(),
     };
+    // Reading the weights would slow down what else is loaded meanwhile, such as the tokenizer.
+    let _ = setup.loaded.recv();
     worker.serve();
 }
 
