@@ -17,6 +17,8 @@ use crate::{digest, maker::rng};
 
 /// Steps of one case at most.
 pub const MAX_STEPS: usize = 4_096;
+/// Sequences beside the first in one batch at most.
+pub const MAX_COMPANY: usize = 7;
 /// Prompt tokens of one case at most.
 pub const MAX_PROMPT: usize = 65_536;
 /// Cases of one suite at most, after expansion.
@@ -45,6 +47,9 @@ pub struct Case {
     pub steps: usize,
     /// Prompt tokens per prefill call.
     pub prefill_step_size: usize,
+    /// Sequences that are decoded together with it, by mlx-lm's `BatchGenerator`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub company: Vec<Companion>,
     /// How tokens are chosen.
     #[serde(default, skip_serializing_if = "digest::is_default")]
     pub sampling: Sampling,
@@ -85,6 +90,18 @@ pub enum Prompt {
         /// Ids to draw.
         len: usize,
     },
+}
+
+/// One more sequence of a batch, generated greedily.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Companion {
+    /// The prompt.
+    pub prompt: Prompt,
+    /// Tokens to generate; then it leaves.
+    pub steps: usize,
+    /// Turns of the batch before it joins.
+    pub join: usize,
 }
 
 /// How keys and values are cached.
@@ -150,6 +167,8 @@ struct Essence<'a> {
     prompt: &'a Prompt,
     steps: usize,
     prefill_step_size: usize,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    company: &'a [Companion],
     #[serde(skip_serializing_if = "digest::is_default")]
     sampling: Sampling,
     #[serde(skip_serializing_if = "digest::is_default")]
@@ -168,6 +187,7 @@ impl Case {
             prompt: &self.prompt,
             steps: self.steps,
             prefill_step_size: self.prefill_step_size,
+            company: &self.company,
             sampling: self.sampling.clone(),
             kv: self.kv,
             adapter: self.adapter.as_ref(),
@@ -178,11 +198,38 @@ impl Case {
 
     /// The prompt's token ids for a model with `vocab_size` rows.
     pub fn prompt_ids(&self, vocab_size: usize) -> Vec<u32> {
-        match &self.prompt {
-            Prompt::Ids(ids) => ids.clone(),
-            Prompt::Random { seed, len } => {
+        self.prompt.ids(vocab_size)
+    }
+
+    /// The case of companion `index` on its own.
+    #[must_use]
+    pub fn companion(&self, index: usize) -> Self {
+        let Companion { prompt, steps, .. } = self.company[index].clone();
+        Self { prompt, steps, company: Vec::new(), sampling: Sampling::default(), ..self.clone() }
+    }
+}
+
+impl Prompt {
+    /// The ids for a model with `vocab_size` rows.
+    pub fn ids(&self, vocab_size: usize) -> Vec<u32> {
+        match self {
+            Self::Ids(ids) => ids.clone(),
+            Self::Random { seed, len } => {
                 rng::Stream::new(*seed, "prompt").below(vocab_size as u64, *len)
             }
         }
+    }
+
+    /// Number of ids.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Ids(ids) => ids.len(),
+            Self::Random { len, .. } => *len,
+        }
+    }
+
+    /// Whether there is no id.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }

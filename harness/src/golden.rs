@@ -35,7 +35,8 @@ pub fn relative_path(machine: &str, case: &Case) -> String {
 ///
 /// Stored as safetensors: `prompt` int32 `[P]`, `tokens` int32 `[N]`, `logits` `[N, vocab]` in the
 /// model's dtype (row i is what token i was chosen from, before any processor), and layer outputs
-/// `call{c}.{layer}`, e.g. `call0.model.layers.3`, `[1, length, hidden]`. Provenance is metadata.
+/// `call{c}.{layer}`, e.g. `call0.model.layers.3`, `[1, length, hidden]`. Batches have the same of
+/// companion i as `row{i}.prompt`, `.tokens` and `.logits`, i counting from 1. Provenance is metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Golden {
     /// Prompt token ids.
@@ -46,8 +47,21 @@ pub struct Golden {
     pub logits: Option<RawTensor>,
     /// Layer outputs by name, when the case captures them.
     pub layers: BTreeMap<String, RawTensor>,
+    /// The other sequences of a batch, in the case's order.
+    pub company: Vec<Row>,
     /// Where it comes from.
     pub provenance: Provenance,
+}
+
+/// Another sequence of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Prompt token ids.
+    pub prompt: Vec<u32>,
+    /// Generated token ids.
+    pub tokens: Vec<u32>,
+    /// Logits.
+    pub logits: RawTensor,
 }
 
 /// Where a golden comes from.
@@ -85,14 +99,10 @@ impl Golden {
         let prompt = ids(&mut file, "prompt")?;
         let tokens = ids(&mut file, "tokens")?;
         let logits = file.tensors.remove("logits");
-        if let Some(logits) = &logits
-            && !matches!(logits.shape[..], [rows, _] if rows == tokens.len())
-        {
-            return Err(Error::Golden(format!(
-                "logits have shape {:?} for {} tokens",
-                logits.shape,
-                tokens.len()
-            )));
+        check_rows(logits.as_ref(), &tokens)?;
+        let mut company = Vec::new();
+        while file.tensors.contains_key(&row_name(company.len(), "prompt")) {
+            company.push(Row::take(&mut file, company.len())?);
         }
         for name in file.tensors.keys() {
             if parse_layer_name(name).is_none() {
@@ -100,7 +110,7 @@ impl Golden {
             }
         }
         let provenance = Provenance::from_metadata(&file.metadata)?;
-        Ok(Self { prompt, tokens, logits, layers: file.tensors, provenance })
+        Ok(Self { prompt, tokens, logits, layers: file.tensors, company, provenance })
     }
 
     /// The golden as tensors and metadata.
@@ -111,7 +121,26 @@ impl Golden {
         if let Some(logits) = &self.logits {
             tensors.insert("logits".into(), logits.clone());
         }
+        for (index, row) in self.company.iter().enumerate() {
+            tensors.insert(row_name(index, "prompt"), int32(&row.prompt));
+            tensors.insert(row_name(index, "tokens"), int32(&row.tokens));
+            tensors.insert(row_name(index, "logits"), row.logits.clone());
+        }
         TensorFile { tensors, metadata: self.provenance.to_metadata() }
+    }
+
+    /// The golden of companion `index` on its own.
+    #[must_use]
+    pub fn companion(&self, index: usize) -> Self {
+        let Row { prompt, tokens, logits } = self.company[index].clone();
+        Self {
+            prompt,
+            tokens,
+            logits: Some(logits),
+            layers: BTreeMap::new(),
+            company: Vec::new(),
+            provenance: self.provenance.clone(),
+        }
     }
 
     /// Writes the golden where it belongs below `golden`, and says where that is.
@@ -122,6 +151,38 @@ impl Golden {
         let path = golden.join(relative_path(machine, case));
         self.to_file().write(&path)?;
         Ok(path)
+    }
+}
+
+impl Row {
+    fn take(file: &mut TensorFile, index: usize) -> Result<Self> {
+        let prompt = ids(file, &row_name(index, "prompt"))?;
+        let tokens = ids(file, &row_name(index, "tokens"))?;
+        let name = row_name(index, "logits");
+        let logits = file
+            .tensors
+            .remove(&name)
+            .ok_or_else(|| Error::Golden(format!("{name} is missing")))?;
+        check_rows(Some(&logits), &tokens)?;
+        Ok(Self { prompt, tokens, logits })
+    }
+}
+
+/// Name of a tensor of companion `index`.
+pub fn row_name(index: usize, what: &str) -> String {
+    format!("row{}.{what}", index + 1)
+}
+
+fn check_rows(logits: Option<&RawTensor>, tokens: &[u32]) -> Result<()> {
+    match logits {
+        Some(logits) if !matches!(logits.shape[..], [rows, _] if rows == tokens.len()) => {
+            Err(Error::Golden(format!(
+                "logits have shape {:?} for {} tokens",
+                logits.shape,
+                tokens.len()
+            )))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -215,6 +276,7 @@ mod tests {
             tokens: vec![1, 2],
             logits: Some(tensor(&[2, 4])),
             layers: BTreeMap::from([(layer_name(0, "model.layers.0"), tensor(&[1, 2, 3]))]),
+            company: vec![Row { prompt: vec![3], tokens: vec![7], logits: tensor(&[1, 4]) }],
             provenance: Provenance {
                 case_digest: "c".into(),
                 model_sha256: "m".into(),

@@ -12,7 +12,7 @@ use verbatim_harness::{
     Error,
     case::{Case, ModelSpec, load_suites},
     files::write_whole,
-    golden::{Golden, Manifest, Provenance, machine_key, relative_path},
+    golden::{Golden, Manifest, Provenance, Row, machine_key, relative_path},
     maker::ModelStore,
     tensor::{TensorFile, weight_files, weights_sha256},
 };
@@ -149,21 +149,54 @@ impl Recording {
 /// # Errors
 /// The reference's exception; an unreadable model.
 pub fn golden(case: &Case, model: &Path, setting: &Setting) -> Result<Golden> {
-    let prompt = case.prompt_ids(vocab_size(model)?);
+    let vocab_size = vocab_size(model)?;
+    let prompt = case.prompt_ids(vocab_size);
+    let provenance = Provenance {
+        case_digest: case.digest(),
+        model_sha256: weights_sha256(model)?,
+        platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
+        backend: case.backend.name().into(),
+        libmlx_sha256: setting.libmlx_sha256.clone(),
+        versions: setting.versions.clone(),
+    };
+    if !case.company.is_empty() {
+        return together(case, model, vocab_size, provenance);
+    }
     let mut trace = reference::trace(case, model, &prompt)?;
     Ok(Golden {
         logits: trace.tensors.remove("logits"),
         layers: trace.tensors,
         tokens: trace.tokens,
         prompt,
-        provenance: Provenance {
-            case_digest: case.digest(),
-            model_sha256: weights_sha256(model)?,
-            platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
-            backend: case.backend.name().into(),
-            libmlx_sha256: setting.libmlx_sha256.clone(),
-            versions: setting.versions.clone(),
-        },
+        company: Vec::new(),
+        provenance,
+    })
+}
+
+/// The golden of a batch.
+fn together(
+    case: &Case,
+    model: &Path,
+    vocab_size: usize,
+    provenance: Provenance,
+) -> Result<Golden> {
+    let own = case.prompt_ids(vocab_size);
+    let others = case.company.iter().map(|companion| companion.prompt.ids(vocab_size));
+    let prompts: Vec<Vec<u32>> = std::iter::once(own).chain(others).collect();
+    let (tokens, mut logits) = reference::batch(case, model, &prompts)?;
+    let mut rows = prompts.into_iter().zip(tokens).enumerate().map(|(i, (prompt, tokens))| {
+        let logits = logits.remove(&format!("row{i}.logits")).context("a row without logits")?;
+        Ok(Row { prompt, tokens, logits })
+    });
+    let first: Result<Row> = rows.next().context("no row came back")?;
+    let Row { prompt, tokens, logits } = first?;
+    Ok(Golden {
+        prompt,
+        tokens,
+        logits: Some(logits),
+        layers: BTreeMap::new(),
+        company: rows.collect::<Result<_>>()?,
+        provenance,
     })
 }
 

@@ -44,15 +44,49 @@ pub fn trace(case: &Case, model_dir: &Path, prompt: &[u32]) -> Result<Trace> {
         let result = embed::call(py, "trace", "run", &[spec])?;
         let (tokens, arrays): (Vec<u32>, Arrays<'_>) =
             result.extract().map_err(|error: PyErr| embed::describe(py, &error))?;
-        let tensors = arrays
-            .into_iter()
-            .map(|(name, (dtype, array))| {
-                let tensor = raw_tensor(dtype, &array).with_context(|| name.clone())?;
-                Ok((name, tensor))
-            })
-            .collect::<Result<_>>()?;
-        Ok(Trace { tokens, tensors })
+        Ok(Trace { tokens, tensors: raw_tensors(arrays)? })
     })
+}
+
+/// Runs a case with its company on the model in `model_dir`; `prompts` holds the case's own first.
+/// Logits are `row{i}.logits`, i counting from 0.
+///
+/// # Errors
+/// The reference's exception.
+pub fn batch(
+    case: &Case,
+    model_dir: &Path,
+    prompts: &[Vec<u32>],
+) -> Result<(Vec<Vec<u32>>, BTreeMap<String, RawTensor>)> {
+    let greedy = json!({});
+    let others = case.company.iter().zip(&prompts[1..]).map(|(companion, prompt)| {
+        json!({
+            "prompt": prompt, "steps": companion.steps, "join": companion.join, "sampling": greedy,
+        })
+    });
+    let own = json!({
+        "prompt": prompts[0], "steps": case.steps, "join": 0, "sampling": case.sampling,
+    });
+    let spec = json!({
+        "model_dir": model_dir,
+        "prefill_step_size": case.prefill_step_size,
+        "max_rows": prompts.len(),
+        "rows": std::iter::once(own).chain(others).collect::<Vec<_>>(),
+    });
+    Python::attach(|py| {
+        let result = embed::call(py, "batch", "run", &[spec])?;
+        let (tokens, arrays): (Vec<Vec<u32>>, Arrays<'_>) =
+            result.extract().map_err(|error: PyErr| embed::describe(py, &error))?;
+        Ok((tokens, raw_tensors(arrays)?))
+    })
+}
+
+fn raw_tensors(arrays: Arrays<'_>) -> Result<BTreeMap<String, RawTensor>> {
+    let tensor = |(name, (dtype, array)): (String, (String, Bound<'_, PyAny>))| {
+        let tensor = raw_tensor(dtype, &array).with_context(|| name.clone())?;
+        Ok((name, tensor))
+    };
+    arrays.into_iter().map(tensor).collect()
 }
 
 /// The bits of a NumPy array of unsigned integers (see `verbatim_oracle/raw.py`).

@@ -1,6 +1,8 @@
 //! Checks that make a case worth running.
 
-use super::{Affine, Case, MAX_PROMPT, MAX_STEPS, ModelSource, Prompt, Quantization};
+use super::{
+    Affine, Capture, Case, Companion, MAX_COMPANY, MAX_PROMPT, MAX_STEPS, ModelSource, Quantization,
+};
 use crate::{Error, Result};
 
 const RECIPES: [&str; 4] = ["mixed_2_6", "mixed_3_4", "mixed_3_6", "mixed_4_6"];
@@ -31,11 +33,7 @@ impl Case {
         if self.prefill_step_size == 0 {
             return Some("prefill_step_size must be at least 1".into());
         }
-        let length = match &self.prompt {
-            Prompt::Ids(ids) => ids.len(),
-            Prompt::Random { len, .. } => *len,
-        };
-        if !(1..=MAX_PROMPT).contains(&length) {
+        if !(1..=MAX_PROMPT).contains(&self.prompt.len()) {
             return Some(format!("the prompt must have 1 to {MAX_PROMPT} tokens"));
         }
         if self.sampling.temperature != 0.0 && self.sampling.seed.is_none() {
@@ -44,7 +42,26 @@ impl Case {
         if self.skip.as_ref().is_some_and(|reason| reason.trim().is_empty()) {
             return Some("skip needs a reason".into());
         }
-        self.source_problem().or_else(|| self.quantization_problem())
+        self.company_problem()
+            .or_else(|| self.source_problem())
+            .or_else(|| self.quantization_problem())
+    }
+
+    fn company_problem(&self) -> Option<String> {
+        let first = self.company.first()?;
+        if self.company.len() > MAX_COMPANY {
+            return Some(format!("a batch has at most {MAX_COMPANY} companions"));
+        }
+        if self.sampling.temperature != 0.0 || self.capture != Capture::Logits {
+            return Some("batches are greedy and capture logits only".into());
+        }
+        let fits = |c: &Companion| {
+            (1..=MAX_STEPS).contains(&c.steps)
+                && (1..=MAX_PROMPT).contains(&c.prompt.len())
+                && c.join >= first.join
+        };
+        (!self.company.iter().all(fits) || !self.company.is_sorted_by_key(|c| c.join))
+            .then(|| "companions need a prompt, steps, and to stand in the order they join".into())
     }
 
     fn source_problem(&self) -> Option<String> {

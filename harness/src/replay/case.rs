@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use verbatim_engine::{Capture, Engine, Event, GenerateRequest, NamedTensor, Sampling, TokenEvent};
+use verbatim_engine::{
+    Capture, Engine, Event, GenerateRequest, Generation, NamedTensor, Sampling, TokenEvent,
+};
 
 use crate::{
     case::{self, Case},
@@ -20,6 +22,21 @@ pub struct Replayed {
     pub compared: Compared,
 }
 
+impl Replayed {
+    /// Takes another sequence's findings in; the first difference of the first sequence counts.
+    fn add(&mut self, other: Self, which: &str) {
+        self.compared.steps += other.compared.steps;
+        self.compared.logits += other.compared.logits;
+        self.compared.values += other.compared.values;
+        if self.first.is_none() {
+            self.first = other.first.map(|mut mismatch| {
+                mismatch.detail = format!("{which}: {}", mismatch.detail);
+                mismatch
+            });
+        }
+    }
+}
+
 /// Runs `case` and compares everything that its golden holds. Stops at the first wrong token: what
 /// follows it has another input.
 ///
@@ -27,14 +44,59 @@ pub struct Replayed {
 /// A message when the golden does not belong to the case or the engine fails.
 pub fn replay(engine: &Engine, case: &Case, golden: &Golden) -> Result<Replayed, String> {
     check(engine, case, golden)?;
+    if case.company.is_empty() { single(engine, case, golden) } else { batch(engine, case, golden) }
+}
+
+fn request(case: &Case, golden: &Golden) -> GenerateRequest {
     let mut request = GenerateRequest::new(golden.prompt.clone(), case.steps);
     request.sampling = engine_sampling(&case.sampling);
     request.ignore_eos = true;
     request.prefill_step_size = Some(case.prefill_step_size);
     request.capture = Capture { logits: case.capture.logits(), layers: case.capture.layers() };
+    request
+}
 
+fn single(engine: &Engine, case: &Case, golden: &Golden) -> Result<Replayed, String> {
+    let generation = engine.submit(request(case, golden)).map_err(|e| e.to_string())?;
+    follow(generation, case, golden, |_| Ok(()))
+}
+
+/// Runs the sequences together, then each alone: both are to have the bits of the reference's batch.
+fn batch(engine: &Engine, case: &Case, golden: &Golden) -> Result<Replayed, String> {
+    let company: Vec<(Case, Golden)> =
+        (0..case.company.len()).map(|i| (case.companion(i), golden.companion(i))).collect();
+    let mut joined: Vec<Generation> = Vec::new();
+    let mut join = |turn: usize| -> Result<(), String> {
+        while case.company.get(joined.len()).is_some_and(|next| next.join <= turn) {
+            let (case, golden) = &company[joined.len()];
+            joined.push(engine.submit(request(case, golden)).map_err(|e| e.to_string())?);
+        }
+        Ok(())
+    };
+    let first = engine.submit(request(case, golden)).map_err(|e| e.to_string())?;
+    join(0)?;
+    let mut found = follow(first, case, golden, &mut join)?;
+    join(usize::MAX)?;
+    for (row, (generation, (case, golden))) in joined.into_iter().zip(&company).enumerate() {
+        let other = follow(generation, case, golden, |_| Ok(()))?;
+        found.add(other, &format!("companion {}", row + 1));
+    }
+    let alone = Case { company: Vec::new(), ..case.clone() };
+    found.add(single(engine, &alone, golden)?, "alone");
+    for (row, (case, golden)) in company.iter().enumerate() {
+        found.add(single(engine, case, golden)?, &format!("companion {} alone", row + 1));
+    }
+    Ok(found)
+}
+
+/// Compares a generation's events; `turn` hears how many tokens have come.
+fn follow(
+    mut generation: Generation,
+    case: &Case,
+    golden: &Golden,
+    mut turn: impl FnMut(usize) -> Result<(), String>,
+) -> Result<Replayed, String> {
     let mut comparison = Comparison::new(case, golden);
-    let mut generation = engine.submit(request).map_err(|e| e.to_string())?;
     while let Some(event) = generation.next_blocking() {
         match event {
             Event::Prefill { .. } => {}
@@ -43,6 +105,7 @@ pub fn replay(engine: &Engine, case: &Case, golden: &Golden) -> Result<Replayed,
                 if !comparison.token(&token)? {
                     return Ok(comparison.finish());
                 }
+                turn(comparison.compared.steps)?;
             }
             Event::Finished(_) => {
                 comparison.check_complete()?;
@@ -69,6 +132,15 @@ fn check(engine: &Engine, case: &Case, golden: &Golden) -> Result<(), String> {
             golden.tokens.len(),
             case.steps
         ));
+    }
+    let companions = golden.company.iter().zip(&case.company);
+    if golden.company.len() != case.company.len()
+        || companions.into_iter().any(|(row, companion)| {
+            row.tokens.len() != companion.steps
+                || row.prompt != companion.prompt.ids(engine.model().vocab_size)
+        })
+    {
+        return Err("the golden has another company".into());
     }
     if golden.logits.is_some() != case.capture.logits()
         || golden.layers.is_empty() == case.capture.layers()

@@ -11,7 +11,7 @@ use verbatim_engine::{Engine, EngineOptions, Mutation};
 use super::{Models, loaded_libmlx_sha256, portable, replay};
 use crate::{
     Result,
-    case::{Backend, Case, Prompt, load_matrix, load_suites},
+    case::{Backend, Case, MAX_COMPANY, Prompt, load_matrix, load_suites},
     golden::{Golden, MANIFEST_FILE, Manifest, machine_key, relative_path},
     maker::ModelStore,
     report::{
@@ -121,11 +121,11 @@ pub fn run(
     })
 }
 
-/// Indices of cases that share a model, in order of first appearance.
+/// Indices of cases that share a loaded model, in order of first appearance.
 fn by_model(cases: &[Case]) -> Vec<Vec<usize>> {
-    let mut groups: Vec<(String, Vec<usize>)> = Vec::new();
+    let mut groups: Vec<((String, bool), Vec<usize>)> = Vec::new();
     for (index, case) in cases.iter().enumerate() {
-        let digest = case.model.digest();
+        let digest = (case.model.digest(), case.company.is_empty());
         match groups.iter_mut().find(|(known, _)| *known == digest) {
             Some((_, group)) => group.push(index),
             None => groups.push((digest, vec![index])),
@@ -217,6 +217,9 @@ impl<'a> Runner<'a> {
         let (folder, weights) = self.models.get(&case.model).map_err(|e| e.to_string())?;
         let mut options = EngineOptions::new(folder);
         options.mutation = self.options.mutation;
+        if !case.company.is_empty() {
+            options.max_batch = 1 + MAX_COMPANY;
+        }
         let engine = Engine::load(options).map_err(|e| e.to_string())?;
         Ok((engine, weights))
     }

@@ -52,7 +52,7 @@ class Watcher:
         self.done += 1
 
 
-def _samplers(sampling):
+def samplers(sampling):
     """mlx-lm's sampler and processors from a case's `sampling`; absent fields take mlx-lm's defaults."""
     fields = dict(sampling)
     bias = fields.pop("logit_bias", None)
@@ -78,7 +78,7 @@ def run(spec):
     prompt, steps, chunk = spec["prompt"], spec["steps"], spec["prefill_step_size"]
     first_step = -(-(len(prompt) - 1) // chunk)
     watcher = Watcher(model, first_step, first_step + steps, spec["layers"])
-    sampler, processors = _samplers(spec["sampling"])
+    sampler, processors = samplers(spec["sampling"])
     if (seed := spec["sampling"].get("seed")) is not None:
         mx.random.seed(seed)
     stream = generate_step(mx.array(prompt, mx.uint32), model, max_tokens=steps, sampler=sampler,
