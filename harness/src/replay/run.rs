@@ -77,6 +77,7 @@ pub fn run(
 ) -> Result<Report> {
     let started = Instant::now();
     let now = jiff::Timestamp::now();
+    let commit = commit(&options.root);
     let matrix = load_matrix(&options.cases)?;
     let cases: Vec<Case> =
         load_suites(&options.cases)?.into_iter().filter(|case| options.chooses(case)).collect();
@@ -105,7 +106,7 @@ pub fn run(
         setting: Setting {
             machine: runner.machine,
             engine_version: env!("CARGO_PKG_VERSION").into(),
-            commit: commit(&options.root),
+            commit,
             libmlx_sha256: runner.libmlx_sha256,
             selection: selection.clone(),
         },

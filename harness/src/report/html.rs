@@ -289,7 +289,7 @@ fn group(report: &Report, cell: &Cell) -> Markup {
         details.group id={ "cell-" (cell.family) "-" (cell.column) } open[cell.status == CellStatus::Red] {
             summary {
                 b { (label(&cell.family)) " · " (column) }
-                span.dot.(status_class(cell.status)) { (cell.equal) " equal" }
+                @if cell.equal > 0 { span.dot.green { (cell.equal) " equal" } }
                 @if cell.failed > 0 { span.dot.red { (cell.failed) " failed" } }
                 @if cell.missing > 0 { span.dot.missing { (cell.missing) " missing" } }
                 @if cell.skipped > 0 { span.dot.skipped { (cell.skipped) " skipped" } }
