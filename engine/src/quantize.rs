@@ -8,22 +8,25 @@ use std::{
     thread,
 };
 
-use mlx_rs::{Array, Dtype, ops, transforms::eval};
+use mlx_rs::{Array, Dtype, transforms::eval};
 use serde_json::{Map, Value, json};
 
 use crate::{
     Error, Result,
+    mlx::quantized::pack,
     models::{self, Checkpoint, Family, QuantOverride},
-    weights::{AFFINE_BITS, AFFINE_GROUP_SIZES, ExpectedModule, ModelDir},
+    weights::{ExpectedModule, ModelDir, ModuleQuantization, QuantMode},
 };
 
 /// Weights of one file; larger models need shards, which are not written yet.
 const MAX_FILE_BYTES: usize = 5 << 30;
-/// Group size where none is given.
+/// Group size of a recipe where none is given.
 const DEFAULT_GROUP_SIZE: usize = 64;
+/// What a recipe's configuration says of modules that it does not list.
+const RECIPE_BITS: u32 = 4;
 
-/// What to quantize a model to. Affine only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What to quantize a model to.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum QuantizeSpec {
     /// Every layer alike.
     Uniform {
@@ -31,6 +34,8 @@ pub enum QuantizeSpec {
         bits: u32,
         /// Weights that share a scale.
         group_size: usize,
+        /// The format.
+        mode: QuantMode,
     },
     /// One of mlx-lm's mixed recipes.
     Recipe {
@@ -38,6 +43,13 @@ pub enum QuantizeSpec {
         recipe: Recipe,
         /// Weights that share a scale; `None` is written as `null` and means 64, as in mlx-lm.
         group_size: Option<usize>,
+    },
+    /// Modules by path, as with a `quant_predicate` of one's own: it replaces the family's.
+    PerModule {
+        /// Modules that are not listed. Those whose rows its groups do not divide stay dense.
+        default: ModuleQuantization,
+        /// Listed modules; `None` stays dense.
+        overrides: BTreeMap<String, Option<ModuleQuantization>>,
     },
 }
 
@@ -102,33 +114,35 @@ impl FromStr for Recipe {
 /// [`Error::Request`] for bits or group sizes that MLX lacks; [`Error::File`] when `target` exists
 /// or cannot be written; whatever opening `source` finds wrong.
 pub fn quantize_model(source: &Path, target: &Path, spec: QuantizeSpec) -> Result<()> {
-    check(spec)?;
+    let default = check(&spec)?;
     if target.exists() {
         return Err(Error::file(target, "already exists; name a new folder"));
     }
     thread::scope(|scope| {
-        let worker = scope.spawn(|| convert(source, target, spec));
+        let worker = scope.spawn(|| convert(source, target, &spec, default));
         worker.join().unwrap_or_else(|_| Err(Error::WorkerDied("while quantizing".into())))
     })
 }
 
-fn check(spec: QuantizeSpec) -> Result<()> {
-    let (bits, group_size) = match spec {
-        QuantizeSpec::Uniform { bits, group_size } => (bits, group_size),
-        QuantizeSpec::Recipe { recipe, group_size } => {
-            (recipe.bits().0, group_size.unwrap_or(DEFAULT_GROUP_SIZE))
+/// How the modules without settings of their own are quantized.
+fn check(spec: &QuantizeSpec) -> Result<ModuleQuantization> {
+    let (mode, bits, group_size) = match spec {
+        QuantizeSpec::Uniform { bits, group_size, mode } => (*mode, *bits, *group_size),
+        QuantizeSpec::Recipe { group_size, .. } => {
+            (QuantMode::Affine, RECIPE_BITS, group_size.unwrap_or(DEFAULT_GROUP_SIZE))
         }
+        QuantizeSpec::PerModule { default, .. } => return Ok(*default),
     };
-    if !AFFINE_BITS.contains(&bits) || !AFFINE_GROUP_SIZES.contains(&group_size) {
-        return Err(Error::Request(format!(
-            "cannot quantize to {bits} bits in groups of {group_size}; bits may be 2, 3, 4, 5, 6 \
-             or 8 and groups 32, 64 or 128"
-        )));
-    }
-    Ok(())
+    ModuleQuantization::new(mode, u64::from(bits), group_size as u64)
+        .map_err(|reason| Error::Request(format!("cannot quantize to {reason}")))
 }
 
-fn convert(source: &Path, target: &Path, spec: QuantizeSpec) -> Result<()> {
+fn convert(
+    source: &Path,
+    target: &Path,
+    spec: &QuantizeSpec,
+    default: ModuleQuantization,
+) -> Result<()> {
     let dir = ModelDir::open(source)?;
     if dir.quantization()?.is_some() {
         return Err(Error::Config("the model is quantized already; start from a dense one".into()));
@@ -137,37 +151,41 @@ fn convert(source: &Path, target: &Path, spec: QuantizeSpec) -> Result<()> {
     let Checkpoint { mut tensors, expected, layers } = models::checkpoint(&dir)?;
     cast(&dir, &mut tensors, keeps_dtype)?;
 
-    let (bits, group_size) = match spec {
-        QuantizeSpec::Uniform { bits, group_size } => (bits, group_size),
-        QuantizeSpec::Recipe { group_size, .. } => (4, group_size.unwrap_or(DEFAULT_GROUP_SIZE)),
-    };
-    let mut quantization = Map::new();
-    quantization.insert("group_size".into(), json!(group_size));
-    quantization.insert("bits".into(), json!(bits));
-    quantization.insert("mode".into(), json!("affine"));
+    let mut quantization = settings(default);
     for module in expected.modules() {
-        let path = &module.path;
-        if !module.weight.last().is_some_and(|dims| dims.is_multiple_of(group_size)) {
+        if !divides(default.group_size, module) {
             continue;
         }
-        let (bits, group_size) = match spec {
-            QuantizeSpec::Uniform { bits, .. } => match quant_override(path) {
-                None => (bits, group_size),
-                Some(own) => {
-                    check_groups(module, own)?;
-                    let settings = json!({"group_size": own.group_size, "bits": own.bits});
-                    quantization.insert(path.clone(), settings);
-                    (own.bits, own.group_size)
+        let path = &module.path;
+        let how = match spec {
+            QuantizeSpec::Uniform { .. } => match quant_override(path) {
+                None => default,
+                Some(QuantOverride { bits, group_size }) => {
+                    // Without a mode, which the reference leaves out too.
+                    let written = json!({"group_size": group_size, "bits": bits});
+                    quantization.insert(path.clone(), written);
+                    ModuleQuantization { mode: QuantMode::Affine, bits, group_size }
                 }
             },
-            QuantizeSpec::Recipe { recipe, group_size: written } => {
+            QuantizeSpec::Recipe { recipe, group_size } => {
                 let bits = recipe.bits_for(path, layers);
-                let own = json!({"group_size": written, "bits": bits, "mode": "affine"});
-                quantization.insert(path.clone(), own);
-                (bits, group_size)
+                let written = json!({"group_size": group_size, "bits": bits, "mode": "affine"});
+                quantization.insert(path.clone(), written);
+                ModuleQuantization { bits, ..default }
             }
+            QuantizeSpec::PerModule { overrides, .. } => match overrides.get(path) {
+                Some(None) => continue,
+                listed => {
+                    let how = listed.copied().flatten().unwrap_or(default);
+                    quantization.insert(path.clone(), Value::Object(settings(how)));
+                    how
+                }
+            },
         };
-        quantize_module(&mut tensors, path, group_size, bits)?;
+        if !divides(how.group_size, module) {
+            return Err(does_not_divide(module, how));
+        }
+        quantize_module(&mut tensors, path, how)?;
     }
     let mut config = dir.config().clone();
     config.insert("quantization".into(), Value::Object(quantization.clone()));
@@ -175,17 +193,27 @@ fn convert(source: &Path, target: &Path, spec: QuantizeSpec) -> Result<()> {
     write(source, target, &config, &tensors)
 }
 
-/// A family's own settings have to fit the module, whatever the others' are.
-fn check_groups(module: &ExpectedModule, own: QuantOverride) -> Result<()> {
-    let dims = module.weight.last().copied().unwrap_or(0);
-    if dims.is_multiple_of(own.group_size) {
-        return Ok(());
-    }
-    Err(Error::Request(format!(
-        "{} is always quantized in groups of {}, which do not divide its rows of {dims}; \
-         mlx-lm cannot quantize this model either",
-        module.path, own.group_size
-    )))
+fn divides(group_size: usize, module: &ExpectedModule) -> bool {
+    module.weight.last().is_some_and(|dims| dims.is_multiple_of(group_size))
+}
+
+/// A module's own settings have to fit it, whatever the others' are.
+fn does_not_divide(module: &ExpectedModule, how: ModuleQuantization) -> Error {
+    Error::Request(format!(
+        "{} would be quantized in groups of {}, which do not divide its rows of {}; mlx-lm cannot \
+         quantize this model so either",
+        module.path,
+        how.group_size,
+        module.weight.last().copied().unwrap_or(0)
+    ))
+}
+
+fn settings(how: ModuleQuantization) -> Map<String, Value> {
+    let mut map = Map::new();
+    map.insert("group_size".into(), json!(how.group_size));
+    map.insert("bits".into(), json!(how.bits));
+    map.insert("mode".into(), json!(how.mode.name()));
+    map
 }
 
 /// Casts floating tensors to the configuration's dtype, as `convert` does, but for those that the
@@ -215,19 +243,16 @@ fn cast(
 fn quantize_module(
     tensors: &mut BTreeMap<String, Array>,
     path: &str,
-    group_size: usize,
-    bits: u32,
+    how: ModuleQuantization,
 ) -> Result<()> {
     let name = |suffix: &str| format!("{path}.{suffix}");
     let weight = tensors
         .remove(&name("weight"))
         .ok_or_else(|| Error::Weights(format!("tensor {path}.weight is missing")))?;
-    let (packed, scales, biases) = ops::quantize(&weight, group_size as i32, bits as i32)?;
+    let parts = pack(&weight, how)?;
     // One module at a time bounds the memory in use.
-    eval([&packed, &scales, &biases])?;
-    tensors.insert(name("weight"), packed);
-    tensors.insert(name("scales"), scales);
-    tensors.insert(name("biases"), biases);
+    eval(&parts)?;
+    tensors.extend(["weight", "scales", "biases"].map(name).into_iter().zip(parts));
     Ok(())
 }
 
@@ -299,12 +324,18 @@ mod tests {
     }
 
     #[rstest]
-    #[case(7, 64)]
-    #[case(4, 16)]
-    #[case(0, 64)]
-    fn impossible_formats_are_refused(#[case] bits: u32, #[case] group_size: usize) {
+    #[case(QuantMode::Affine, 7, 64)]
+    #[case(QuantMode::Affine, 4, 16)]
+    #[case(QuantMode::Affine, 0, 64)]
+    #[case(QuantMode::Mxfp4, 4, 64)]
+    #[case(QuantMode::Nvfp4, 8, 16)]
+    fn impossible_formats_are_refused(
+        #[case] mode: QuantMode,
+        #[case] bits: u32,
+        #[case] group_size: usize,
+    ) {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let spec = QuantizeSpec::Uniform { bits, group_size };
+        let spec = QuantizeSpec::Uniform { bits, group_size, mode };
         let result = quantize_model(folder.path(), &folder.path().join("out"), spec);
         assert!(matches!(result, Err(Error::Request(_))), "{result:?}");
     }

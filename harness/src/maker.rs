@@ -3,6 +3,7 @@
 //! Values come from [`rng::Stream`], keyed by seed and tensor name, through one f32 multiplication and
 //! one addition, and are rounded to the dtype: nothing depends on a library's generator.
 
+mod gemma4;
 mod llama;
 pub mod plan;
 mod qwen3_5;

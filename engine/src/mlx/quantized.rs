@@ -8,7 +8,7 @@ use mlx_rs::Array;
 
 use super::ops::{array_from, with_default_stream};
 use crate::{
-    Result,
+    Error, Result,
     weights::{ModuleQuantization, QuantMode},
 };
 
@@ -97,6 +97,40 @@ impl Packed<'_> {
             })
         })
     }
+}
+
+/// Packs `weight: [.., out, in]` as `spec` says: weight, scales and, in affine mode, biases.
+pub fn pack(weight: &Array, spec: ModuleQuantization) -> Result<Vec<Array>> {
+    // SAFETY: an empty vector, freed below.
+    let mut parts = unsafe { mlx_sys::mlx_vector_array_new() };
+    let status = with_default_stream(|s| {
+        // SAFETY: live handles, or an empty one where MLX takes none; a static mode name.
+        unsafe {
+            mlx_sys::mlx_quantize(
+                &raw mut parts,
+                weight.as_ptr(),
+                some(spec.group_size),
+                some(spec.bits as usize),
+                mode_name(spec.mode).as_ptr(),
+                optional(None),
+                s,
+            )
+        }
+    });
+    // SAFETY: the vector is live; after a failure it is empty.
+    let count = if status == 0 { unsafe { mlx_sys::mlx_vector_array_size(parts) } } else { 0 };
+    let packed = (0..count).map(|i| {
+        // SAFETY: `i` is below the vector's size.
+        array_from("quantize", |out| unsafe { mlx_sys::mlx_vector_array_get(out, parts, i) })
+    });
+    let packed = packed.collect::<Result<Vec<_>>>();
+    // SAFETY: ours alone; the arrays taken from it hold references of their own.
+    unsafe { mlx_sys::mlx_vector_array_free(parts) };
+    let packed = packed?;
+    if packed.len() == if spec.has_biases() { 3 } else { 2 } {
+        return Ok(packed);
+    }
+    Err(Error::Mlx("quantize failed".into()))
 }
 
 fn mode_name(mode: QuantMode) -> &'static CStr {

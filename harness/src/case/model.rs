@@ -162,7 +162,7 @@ pub struct Affine {
     pub bits: u32,
     /// Weights that share a scale.
     pub group_size: u32,
-    /// `affine`, later others.
+    /// `affine`, `mxfp4`, `mxfp8` or `nvfp4`.
     #[serde(default = "affine")]
     pub mode: String,
 }

@@ -102,14 +102,26 @@ impl Case {
 }
 
 fn affine_problem(affine: &Affine) -> Option<String> {
-    if affine.mode != "affine" {
-        return Some(format!("quantization mode {} is not known here", affine.mode));
+    let Affine { bits, group_size, mode } = affine;
+    let only = match mode.as_str() {
+        "affine" => None,
+        "mxfp4" => Some((4, 32)),
+        "mxfp8" => Some((8, 32)),
+        "nvfp4" => Some((4, 16)),
+        _ => return Some(format!("quantization mode {mode} is not known here")),
+    };
+    if let Some((only_bits, only_group)) = only {
+        return ((*bits, *group_size) != (only_bits, only_group)).then(|| {
+            format!(
+                "{mode} has {only_bits} bits in groups of {only_group}, not {bits} in {group_size}"
+            )
+        });
     }
-    if !matches!(affine.bits, 2..=6 | 8) {
-        return Some(format!("{} bits: affine has 2, 3, 4, 5, 6 and 8", affine.bits));
+    if !matches!(bits, 2..=6 | 8) {
+        return Some(format!("{bits} bits: affine has 2, 3, 4, 5, 6 and 8"));
     }
-    (!matches!(affine.group_size, 32 | 64 | 128))
-        .then(|| format!("group size {}: affine has 32, 64 and 128", affine.group_size))
+    (!matches!(group_size, 32 | 64 | 128))
+        .then(|| format!("group size {group_size}: affine has 32, 64 and 128"))
 }
 
 fn is_readable_path(id: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{llama, qwen3_5};
+use super::{gemma4, llama, qwen3_5};
 use crate::{
     Error, Result,
     case::{Dtype, Layout, MadeModel},
@@ -70,6 +70,7 @@ pub fn plan(model: &MadeModel) -> Result<Vec<TensorPlan>> {
     let geometry = Geometry::new(model);
     let tensors = match geometry.text("model_type")? {
         "llama" => llama::tensors(&geometry)?,
+        "gemma4" | "gemma4_text" | "gemma4_unified" => gemma4::tensors(geometry)?,
         "qwen3_5" | "qwen3_5_text" => qwen3_5::tensors(geometry)?,
         other => return Err(Error::Model(format!("no maker for model_type {other}"))),
     };
