@@ -176,4 +176,18 @@ pub enum Mutation {
     OutputGateMissing,
     /// All features of a head rotate, not only the leading ones.
     RopeOverAllDims,
+    /// Embeddings are not scaled.
+    EmbeddingUnscaled,
+    /// A layer's output is not scaled.
+    LayerScalarMissing,
+    /// Logits are not capped.
+    SoftcapMissing,
+    /// Per-layer inputs are not scaled after the sum.
+    LayerInputsUnscaled,
+    /// Layers without keys take those of the first layer of their type, not of the last.
+    SharedKeysOfFirst,
+    /// The weights of experts lack the experts' own scales.
+    RouterUnscaled,
+    /// Values that are keys are taken behind the keys' norm.
+    KeysNormedAsValues,
 }

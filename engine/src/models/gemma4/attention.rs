@@ -35,10 +35,18 @@ struct KeyValue {
     k_norm: RmsNorm,
     eps: f64,
     heads: i32,
+    values_behind_norm: bool,
 }
 
 impl KeyValue {
-    fn take(p: &mut Params, path: &str, c: &Gemma4Config, layer: usize, eps: f64) -> Result<Self> {
+    fn take(
+        p: &mut Params,
+        path: &str,
+        c: &Gemma4Config,
+        layer: usize,
+        eps: f64,
+        mutation: Mutation,
+    ) -> Result<Self> {
         let mut linear = |name: &str| Linear::take(p, &format!("{path}.{name}"), false);
         let k_proj = linear("k_proj")?;
         let v_proj = if c.k_eq_v(layer) { None } else { Some(linear("v_proj")?) };
@@ -48,6 +56,7 @@ impl KeyValue {
             k_norm: RmsNorm::take(p, &format!("{path}.k_norm"), eps)?,
             eps,
             heads: c.kv_heads(layer) as i32,
+            values_behind_norm: mutation == Mutation::KeysNormedAsValues,
         })
     }
 }
@@ -76,7 +85,7 @@ impl Attention {
     ) -> Result<Self> {
         let eps = super::norm_eps(c, mutation);
         let own = if layer < c.caching_layers() {
-            Some(KeyValue::take(p, path, c, layer, eps)?)
+            Some(KeyValue::take(p, path, c, layer, eps, mutation)?)
         } else {
             None
         };
@@ -128,6 +137,7 @@ impl Attention {
         let keys = self.split(&own.k_proj.forward(x)?, own.heads)?;
         let values = match &own.v_proj {
             Some(v_proj) => self.split(&v_proj.forward(x)?, own.heads)?,
+            None if own.values_behind_norm => own.k_norm.forward(&keys)?,
             None => keys.clone(),
         };
         let offset = cache.position(self.offset_shift).to_array();

@@ -19,6 +19,8 @@ pub struct LayerInputs {
     input_scale: WeakScalar,
     layers: i32,
     width: i32,
+    /// Leaves the last scaling out: a deliberate mistake.
+    pub unscaled: bool,
 }
 
 impl LayerInputs {
@@ -45,6 +47,7 @@ impl LayerInputs {
             input_scale: WeakScalar::new(2.0_f64.powf(-0.5), dtype)?,
             layers: c.layers() as i32,
             width: input.width as i32,
+            unscaled: false,
         })
     }
 
@@ -56,7 +59,8 @@ impl LayerInputs {
         let projected = self.per_layer_model_projection.forward(h)?;
         let projected = self.projection_scale.multiply(&projected)?.reshape(&shape)?;
         let projected = self.per_layer_projection_norm.forward(&projected)?;
-        self.input_scale.multiply(&add(&projected, &embedded)?)
+        let sum = add(&projected, &embedded)?;
+        if self.unscaled { Ok(sum) } else { self.input_scale.multiply(&sum) }
     }
 
     /// The part of `inputs: [B, S, layers, width]` that `layer` reads: `[B, S, width]`.

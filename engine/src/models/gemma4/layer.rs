@@ -37,6 +37,7 @@ pub struct Layer {
     /// `[1]`.
     layer_scalar: Array,
     residual_in_f32: bool,
+    unscaled: bool,
 }
 
 impl Layer {
@@ -76,6 +77,7 @@ impl Layer {
             input,
             layer_scalar: p.take(&format!("{path}.layer_scalar"))?,
             residual_in_f32: mutation == Mutation::ResidualInF32,
+            unscaled: mutation == Mutation::LayerScalarMissing,
         })
     }
 
@@ -97,7 +99,8 @@ impl Layer {
         if let (Some(block), Some(input)) = (&self.input, input) {
             h = add(&h, &block.forward(&h, input)?)?;
         }
-        Ok((ops::multiply(&h, &self.layer_scalar)?, kv))
+        let h = if self.unscaled { h } else { ops::multiply(&h, &self.layer_scalar)? };
+        Ok((h, kv))
     }
 
     fn feed_forward(&self, h: &Array) -> Result<Array> {

@@ -58,6 +58,7 @@ pub struct Router {
     top_k: i32,
     eps: f32,
     reversed: bool,
+    unscaled: bool,
 }
 
 impl Router {
@@ -78,6 +79,7 @@ impl Router {
             top_k: experts.top_k as i32,
             eps: super::norm_eps(c, mutation) as f32,
             reversed: mutation == Mutation::ExpertsReversed,
+            unscaled: mutation == Mutation::RouterUnscaled,
         })
     }
 
@@ -95,6 +97,9 @@ impl Router {
         }
         let weights = ops::indexing::take_along_axis(&scores, &chosen, -1)?;
         let weights = ops::softmax_axis(&weights, -1, false)?;
+        if self.unscaled {
+            return Ok((chosen, weights));
+        }
         let weights = ops::multiply(&weights, self.per_expert_scale.take_axis(&chosen, 0)?)?;
         Ok((chosen, weights))
     }

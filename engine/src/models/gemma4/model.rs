@@ -54,7 +54,11 @@ pub fn build(dir: &ModelDir, mutation: Mutation) -> Result<Box<dyn Model>> {
     let dtype = embed_tokens.dtype();
     let inputs = match config.per_layer_input {
         None => None,
-        Some(input) => Some(LayerInputs::take(&mut p, &root, &config, input, eps, dtype)?),
+        Some(input) => {
+            let mut inputs = LayerInputs::take(&mut p, &root, &config, input, eps, dtype)?;
+            inputs.unscaled = mutation == Mutation::LayerInputsUnscaled;
+            Some(inputs)
+        }
     };
     let layers = (0..config.layers())
         .map(|i| Layer::take(&mut p, &format!("{root}.layers.{i}"), &config, i, dtype, mutation))
@@ -66,7 +70,14 @@ pub fn build(dir: &ModelDir, mutation: Mutation) -> Result<Box<dyn Model>> {
         Some(Linear::take(&mut p, &format!("{}lm_head", config.prefix()), false)?)
     };
     p.finish()?;
-    let kv_sources = (0..config.layers()).map(|i| config.kv_source(i).unwrap_or(i)).collect();
+    let first_of_type = mutation == Mutation::SharedKeysOfFirst;
+    let kv_source = |i: usize| match config.kv_source(i) {
+        Some(donor) if donor != i && first_of_type => {
+            config.layer_types.iter().position(|kind| *kind == config.layer_types[i]).unwrap_or(i)
+        }
+        donor => donor.unwrap_or(i),
+    };
+    let kv_sources = (0..config.layers()).map(kv_source).collect();
     let softcap = config.final_logit_softcapping.map(|cap| WeakScalar::new(cap, dtype));
     Ok(Box::new(Gemma4 {
         embed_scale: WeakScalar::new((config.hidden_size as f64).powf(0.5), dtype)?,
@@ -108,6 +119,9 @@ impl Gemma4 {
 
     /// `embedded * √hidden`.
     fn scaled(&self, embedded: &Array) -> Result<Array> {
+        if self.mutation == Mutation::EmbeddingUnscaled {
+            return Ok(embedded.clone());
+        }
         if self.mutation == Mutation::ScalarsInF32 {
             let scale = Array::from_f32((self.config.hidden_size as f32).sqrt());
             return Ok(ops::multiply(embedded, scale)?.as_dtype(embedded.dtype())?);
@@ -165,6 +179,7 @@ impl Model for Gemma4 {
         let logits = self.head(hidden)?;
         match &self.softcap {
             None => Ok(logits),
+            Some(_) if self.mutation == Mutation::SoftcapMissing => Ok(logits),
             Some(cap) => cap.multiply(&ops::tanh(cap.divide(&logits)?)?),
         }
     }
