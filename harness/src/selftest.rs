@@ -169,15 +169,31 @@ const MISTAKES: &[Mistake] = &[
     mistake(Mutation::SoftcapMissing, "gemma4-26b-a4b", Symptom::Logits),
     mistake(Mutation::LayerInputsUnscaled, "gemma4-e2b", Symptom::FirstLayer),
     mistake(Mutation::LayerInputsUnscaled, "gemma4-e4b", Symptom::FirstLayer),
-    mistake(Mutation::SharedKeysOfFirst, "gemma4-e2b", Symptom::Layer { call: 0, layer: "model.layers.3" }),
-    mistake(Mutation::SharedKeysOfFirst, "gemma4-e4b", Symptom::Layer { call: 0, layer: "model.layers.4" }),
+    mistake(
+        Mutation::SharedKeysOfFirst,
+        "gemma4-e2b",
+        Symptom::Layer { call: 0, layer: "model.layers.3" },
+    ),
+    mistake(
+        Mutation::SharedKeysOfFirst,
+        "gemma4-e4b",
+        Symptom::Layer { call: 0, layer: "model.layers.4" },
+    ),
     mistake(Mutation::ScalarsInF32, "gemma4-e4b", Symptom::FirstLayer),
     mistake(Mutation::RingInTemporalOrder, "gemma4-e4b", Symptom::PastWindow),
     mistake(Mutation::WindowOffByOne, "gemma4-e4b", Symptom::PastWindow),
     mistake(Mutation::ExpertsReversed, "gemma4-26b-a4b", Symptom::FirstLayer),
     mistake(Mutation::RouterUnscaled, "gemma4-26b-a4b", Symptom::FirstLayer),
-    mistake(Mutation::KeysNormedAsValues, "gemma4-12b", Symptom::Layer { call: 0, layer: "model.layers.2" }),
-    mistake(Mutation::KeysNormedAsValues, "gemma4-26b-a4b", Symptom::Layer { call: 0, layer: "model.layers.2" }),
+    mistake(
+        Mutation::KeysNormedAsValues,
+        "gemma4-12b",
+        Symptom::Layer { call: 0, layer: "model.layers.2" },
+    ),
+    mistake(
+        Mutation::KeysNormedAsValues,
+        "gemma4-26b-a4b",
+        Symptom::Layer { call: 0, layer: "model.layers.2" },
+    ),
 ];
 
 /// The first layer of the recorded Qwen3.5 model is recurrent, the fourth has attention.
