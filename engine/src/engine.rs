@@ -1,7 +1,7 @@
 //! The handle that callers hold: loads a model, submits requests, reports health.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, mpsc as std_mpsc},
     thread,
     time::{Duration, Instant},
@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     Error, Event, GenerateRequest, Result,
+    adapter::{AdapterDir, AdapterInfo, AdapterPlan},
     generate::check_sampling,
     limits,
     models::Mutation,
@@ -24,6 +25,8 @@ use crate::{
 pub struct EngineOptions {
     /// Directory with `config.json`, safetensors weights and tokenizer files.
     pub model_dir: PathBuf,
+    /// Folder of an adapter (mlx-lm's or PEFT's) that every request uses.
+    pub adapter: Option<PathBuf>,
     /// Prompt tokens per prefill call.
     pub prefill_step_size: usize,
     /// Requests that may wait for a turn.
@@ -43,6 +46,7 @@ impl EngineOptions {
     pub fn new(model_dir: impl Into<PathBuf>) -> Self {
         Self {
             model_dir: model_dir.into(),
+            adapter: None,
             prefill_step_size: limits::DEFAULT_PREFILL_STEP_SIZE,
             queue_limit: limits::DEFAULT_QUEUE_LIMIT,
             max_active: limits::DEFAULT_MAX_ACTIVE,
@@ -69,6 +73,8 @@ pub struct ModelInfo {
     pub weight_bytes: u64,
     /// Token ids that end a generation.
     pub eos_token_ids: Vec<u32>,
+    /// The adapter that every request uses.
+    pub adapter: Option<AdapterInfo>,
 }
 
 /// A loaded model and its MLX thread. Cheap to clone; dropping the last clone ends running
@@ -106,7 +112,10 @@ impl Drop for Shared {
 impl Engine {
     /// Loads the model and waits until it can take requests.
     pub fn load(options: EngineOptions) -> Result<Self> {
-        let dir = ModelDir::open(&options.model_dir)?;
+        let mut dir = ModelDir::open(&options.model_dir)?;
+        let adapter =
+            options.adapter.as_ref().map(|path| fit_adapter(path, &mut dir)).transpose()?;
+        let adapter_info = adapter.as_ref().map(|plan| plan.info.clone());
         let model_type = dir.model_type().to_owned();
         let weight_bytes = dir.tensors().values().map(TensorInfo::len_bytes).sum();
         let max_position_embeddings = dir
@@ -126,6 +135,7 @@ impl Engine {
             let (loading, loaded) = std_mpsc::channel();
             let started = scheduler::spawn(Setup {
                 dir,
+                adapter,
                 prefill_step_size: options.prefill_step_size,
                 max_active: options.max_active,
                 max_batch: options.max_batch,
@@ -151,6 +161,7 @@ impl Engine {
             dtype: loaded.dtype.to_owned(),
             weight_bytes,
             eos_token_ids: tokenizer.eos_token_ids().clone(),
+            adapter: adapter_info,
         };
         let queue_limit = options.queue_limit.max(1);
         let jobs = Some(jobs);
@@ -219,6 +230,15 @@ impl Engine {
     pub fn drain(&self) {
         self.shared.status.set_draining();
     }
+}
+
+/// The adapter at `path` as it goes onto the model of `dir`, whose tensors it may replace.
+fn fit_adapter(path: &Path, dir: &mut ModelDir) -> Result<AdapterPlan> {
+    let plan = AdapterDir::open(path)?.fit(dir)?;
+    if let Some(tensors) = plan.replaced() {
+        dir.replace(tensors.clone());
+    }
+    Ok(plan)
 }
 
 /// Refuses what no model could serve, before it takes a place in the queue.

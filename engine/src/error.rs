@@ -22,6 +22,9 @@ pub enum Error {
     /// The weights do not fit the configuration.
     #[error("weights: {0}")]
     Weights(String),
+    /// An adapter is malformed, not supported or made for another model.
+    #[error("adapter: {0}")]
+    Adapter(String),
     /// The tokenizer or its configuration is malformed or not supported.
     #[error("tokenizer: {0}")]
     Tokenizer(String),

@@ -22,6 +22,7 @@
 //!
 //! With bf16 key-value caches the tokens and logits equal those of mlx-lm 0.32.2 bit for bit.
 
+pub mod adapter;
 mod cache;
 mod engine;
 mod error;

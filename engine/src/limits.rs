@@ -20,6 +20,10 @@ pub const MAX_WEIGHT_FILES: usize = 1_000;
 pub const MAX_DIMENSION: u64 = 1 << 24;
 /// Layers of a model.
 pub const MAX_LAYERS: u64 = 1_024;
+/// Module keys in an adapter's configuration.
+pub const MAX_ADAPTER_KEYS: usize = 4_096;
+/// Adapters mounted on a model at the same time.
+pub const MAX_ADAPTERS: usize = 64;
 
 /// Prompt tokens per prefill call unless told otherwise (mlx-lm's default).
 pub const DEFAULT_PREFILL_STEP_SIZE: usize = 2_048;

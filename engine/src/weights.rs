@@ -19,7 +19,10 @@ mod rope;
 pub use crate::models::llama::LlamaConfig;
 pub use dir::{ModelDir, TokenizerFiles};
 pub use dtype::Dtype;
-pub use expect::{Expected, ExpectedModule, TensorMeta, TensorTable, WeightPlan, check_weights};
+pub(crate) use expect::first_few;
+pub use expect::{
+    Expected, ExpectedModule, ModuleKind, TensorMeta, TensorTable, WeightPlan, check_weights,
+};
 pub use facts::ModelFacts;
 pub use fields::{Fields, FloatRange};
 pub use header::{TensorInfo, check_header, read_header};
@@ -29,5 +32,6 @@ pub use inspect::{
 };
 pub use json::{parse_object, read_bounded, read_object};
 pub use load::load_lazy;
+pub(crate) use load::{load_checked, load_replaced};
 pub use quant::{AFFINE_BITS, AFFINE_GROUP_SIZES, ModuleQuantization, QuantMode, QuantizationSpec};
 pub use rope::{Llama3Scaling, RopeScaling};

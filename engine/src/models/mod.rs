@@ -11,6 +11,7 @@ use mlx_rs::Array;
 use crate::{
     Error, Result,
     cache::LayerCache,
+    nn::Adapters,
     weights::{Expected, ModelDir, ModelFacts},
 };
 
@@ -29,6 +30,9 @@ pub trait Model {
 
     /// Every weight, in a fixed order.
     fn weights(&self) -> Vec<&Array>;
+
+    /// Where adapters are mounted and selected.
+    fn adapters(&self) -> &Adapters;
 
     /// Safetensors name of the activations' dtype.
     fn dtype(&self) -> mlx_rs::Dtype;
@@ -190,4 +194,8 @@ pub enum Mutation {
     RouterUnscaled,
     /// Values that are keys are taken behind the keys' norm.
     KeysNormedAsValues,
+    /// An adapter's scale is one percent off.
+    AdapterScaleOff,
+    /// An adapter's product is added without the cast to the input's dtype.
+    AdapterNotCast,
 }

@@ -2,11 +2,16 @@
 
 use mlx_rs::{Array, Dtype, ops};
 
-use super::{Params, linear::QuantizedWeight};
+use super::{Params, Site, linear::QuantizedWeight};
 use crate::Result;
 
 /// A table of `[vocab, hidden]` rows, also usable as the output head.
-pub enum Embedding {
+pub struct Embedding {
+    kind: Kind,
+    site: Site,
+}
+
+enum Kind {
     /// The table and its transposed view.
     Dense {
         /// `[vocab, hidden]`.
@@ -21,43 +26,60 @@ pub enum Embedding {
 impl Embedding {
     /// Takes `path.weight` (and scales, biases).
     pub fn take(params: &mut Params, path: &str) -> Result<Self> {
-        if let Some(spec) = params.quantization(path) {
-            return Ok(Self::Quantized(QuantizedWeight::take(params, path, spec)?));
-        }
-        let table = params.take(&format!("{path}.weight"))?;
-        let table_t = table.transpose()?;
-        Ok(Self::Dense { table, table_t })
+        let kind = if let Some(spec) = params.quantization(path) {
+            Kind::Quantized(QuantizedWeight::take(params, path, spec)?)
+        } else {
+            let table = params.take(&format!("{path}.weight"))?;
+            let table_t = table.transpose()?;
+            Kind::Dense { table, table_t }
+        };
+        Ok(Self { kind, site: params.site(path) })
     }
 
-    /// Rows of `ids: [B, S]` as `[B, S, hidden]`.
+    /// Rows of `ids: [B, S]` as `[B, S, hidden]`, with the adapters that are selected.
     pub fn forward(&self, ids: &Array) -> Result<Array> {
-        match self {
-            Self::Dense { table, .. } => Ok(ops::indexing::take_axis(table, ids, 0)?),
-            Self::Quantized(q) => q.rows(ids),
+        let y = match &self.kind {
+            Kind::Dense { table, .. } => ops::indexing::take_axis(table, ids, 0)?,
+            Kind::Quantized(q) => q.rows(ids)?,
+        };
+        let patches = self.site.patches();
+        if let [patch] = patches.as_slice()
+            && let Some(dora) = patch.dora()
+        {
+            return dora.rows(&y, ids);
         }
+        patches.iter().try_fold(y, |y, patch| patch.low_rank().rows(&y, ids))
     }
 
-    /// Logits of `x: [B, S, hidden]` against the table: `[B, S, vocab]`.
+    /// Logits of `x: [B, S, hidden]` against the table: `[B, S, vocab]`, with the adapters that
+    /// are selected.
     pub fn as_linear(&self, x: &Array) -> Result<Array> {
-        match self {
-            Self::Dense { table_t, .. } => Ok(ops::matmul(x, table_t)?),
-            Self::Quantized(q) => q.matmul(x),
+        let y = match &self.kind {
+            Kind::Dense { table_t, .. } => ops::matmul(x, table_t)?,
+            Kind::Quantized(q) => q.matmul(x)?,
+        };
+        let patches = self.site.patches();
+        if let ([patch], Kind::Dense { table, .. }) = (patches.as_slice(), &self.kind)
+            && let Some(dora) = patch.dora()
+        {
+            return dora.head(&y, x, table);
         }
+        patches.iter().try_fold(y, |y, patch| patch.low_rank().head(&y, x))
     }
 
     /// The dtype of the rows, which sets that of the activations.
     pub fn dtype(&self) -> Dtype {
-        match self {
-            Self::Dense { table, .. } => table.dtype(),
-            Self::Quantized(q) => q.dtype(),
+        match &self.kind {
+            Kind::Dense { table, .. } => table.dtype(),
+            Kind::Quantized(q) => q.dtype(),
         }
     }
 
     /// Every array that the layer holds.
     pub fn arrays<'a>(&'a self, out: &mut Vec<&'a Array>) {
-        match self {
-            Self::Dense { table, table_t } => out.extend([table, table_t]),
-            Self::Quantized(q) => q.arrays(out),
+        match &self.kind {
+            Kind::Dense { table, table_t } => out.extend([table, table_t]),
+            Kind::Quantized(q) => q.arrays(out),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use mlx_rs::{Array, Dtype, ops};
 
-use super::Params;
+use super::{Params, Site};
 use crate::{
     Result,
     mlx::{ops as gap, quantized::Packed},
@@ -13,6 +13,7 @@ use crate::{
 pub struct Linear {
     kind: Kind,
     bias: Option<Array>,
+    site: Site,
 }
 
 enum Kind {
@@ -65,6 +66,11 @@ impl QuantizedWeight {
         Packed { weight: &weight, scales: &scales, biases: biases.as_ref(), spec }.unpack()
     }
 
+    /// The whole weight, unpacked.
+    pub fn unpack(&self) -> Result<Array> {
+        self.packed().unpack()
+    }
+
     /// The dtype of what the weight stands for: that of its scales or, where those are bytes, bf16.
     pub fn dtype(&self) -> Dtype {
         if self.spec.has_biases() { self.scales.dtype() } else { Dtype::Bfloat16 }
@@ -90,11 +96,31 @@ impl Linear {
             None => Kind::Dense(params.take(&format!("{path}.weight"))?.transpose()?),
         };
         let bias = if with_bias { Some(params.take(&format!("{path}.bias"))?) } else { None };
-        Ok(Self { kind, bias })
+        Ok(Self { kind, bias, site: params.site(path) })
     }
 
-    /// Applies the layer.
+    /// Applies the layer with the adapters that are selected.
     pub fn forward(&self, x: &Array) -> Result<Array> {
+        let patches = self.site.patches();
+        if let [patch] = patches.as_slice()
+            && let Some(dora) = patch.dora()
+        {
+            return dora.linear(x, &self.weight()?, self.bias.as_ref());
+        }
+        let y = self.base(x)?;
+        patches.iter().try_fold(y, |y, patch| patch.low_rank().linear(&y, x))
+    }
+
+    /// The dense weight, unpacked if need be: `[out, in]`.
+    fn weight(&self) -> Result<Array> {
+        match &self.kind {
+            Kind::Dense(weight_t) => Ok(weight_t.transpose()?),
+            Kind::Quantized(q) => q.unpack(),
+        }
+    }
+
+    /// The layer without adapters.
+    fn base(&self, x: &Array) -> Result<Array> {
         match (&self.kind, &self.bias) {
             (Kind::Dense(weight_t), None) => Ok(ops::matmul(x, weight_t)?),
             (Kind::Dense(weight_t), Some(bias)) => Ok(ops::addmm(bias, x, weight_t, None, None)?),

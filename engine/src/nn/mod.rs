@@ -1,6 +1,7 @@
 //! Layers shared by the model families; op order as in `mlx/nn/layers` and `mlx_lm/models/base.py`.
 
 mod activation;
+mod adapter;
 mod attention;
 mod embedding;
 mod linear;
@@ -11,6 +12,7 @@ mod scalar;
 mod switch;
 
 pub use activation::GeluApprox;
+pub use adapter::{Adapters, Dora, LowRank, Patch, Site};
 pub use attention::{Mask, attend};
 pub use embedding::Embedding;
 pub use linear::Linear;

@@ -2,7 +2,7 @@
 
 use mlx_rs::{Array, Dtype, ops};
 
-use super::{Params, linear::QuantizedWeight};
+use super::{Params, Site, linear::QuantizedWeight};
 use crate::{Result, mlx::ops::scalar};
 
 /// From this many chosen experts on, rows are sorted by expert first.
@@ -11,6 +11,7 @@ const SORT_FROM: usize = 64;
 /// One linear layer per expert; each row of the input goes through the one its index names.
 pub struct SwitchLinear {
     kind: Kind,
+    site: Site,
 }
 
 enum Kind {
@@ -26,15 +27,17 @@ impl SwitchLinear {
             Some(spec) => Kind::Quantized(QuantizedWeight::take(params, path, spec)?),
             None => Kind::Dense(params.take(&format!("{path}.weight"))?.swap_axes(-1, -2)?),
         };
-        Ok(Self { kind })
+        Ok(Self { kind, site: params.site(path) })
     }
 
-    /// `x: [.., 1, in]`, `experts: [..]` to `[.., 1, out]`.
+    /// `x: [.., 1, in]`, `experts: [..]` to `[.., 1, out]`, with the adapters that are selected.
     pub fn forward(&self, x: &Array, experts: &Array, sorted: bool) -> Result<Array> {
-        match &self.kind {
-            Kind::Dense(weight_t) => Ok(ops::gather_mm(x, weight_t, None, experts, sorted)?),
-            Kind::Quantized(q) => q.gather_matmul(x, experts, sorted),
-        }
+        let y = match &self.kind {
+            Kind::Dense(weight_t) => ops::gather_mm(x, weight_t, None, experts, sorted)?,
+            Kind::Quantized(q) => q.gather_matmul(x, experts, sorted)?,
+        };
+        let patches = self.site.patches();
+        patches.iter().try_fold(y, |y, patch| patch.low_rank().experts(&y, x, experts, sorted))
     }
 
     /// Every array that the layer holds.

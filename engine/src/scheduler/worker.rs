@@ -19,10 +19,11 @@ use super::{
 };
 use crate::{
     Error, Result,
+    adapter::{self, AdapterPlan},
     cache::LayerCache,
     limits::{self, WORKER_STACK_BYTES},
     mlx,
-    models::{self, Mutation},
+    models::{self, Model, Mutation},
     weights::ModelDir,
 };
 
@@ -40,6 +41,7 @@ pub(crate) struct LoadedModel {
 /// What the thread needs to begin.
 pub(crate) struct Setup {
     pub(crate) dir: ModelDir,
+    pub(crate) adapter: Option<AdapterPlan>,
     pub(crate) prefill_step_size: usize,
     pub(crate) max_active: usize,
     pub(crate) max_batch: usize,
@@ -80,7 +82,7 @@ impl Drop for DeadOnDrop {
 }
 
 fn run(setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
-    let loaded = models::build(&setup.dir, setup.mutation).and_then(|model| {
+    let loaded = build(&setup).and_then(|model| {
         check_batching(setup.max_batch)?;
         let dtype = mlx::dtype_name(model.dtype())?;
         let facts = LoadedModel { vocab_size: model.vocab_size(), layers: model.layers(), dtype };
@@ -119,6 +121,17 @@ fn run(setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
     // Reading the weights would slow down what else is loaded meanwhile, such as the tokenizer.
     let _ = setup.loaded.recv();
     worker.serve();
+}
+
+/// The model with its adapter mounted and selected.
+fn build(setup: &Setup) -> Result<Box<dyn Model>> {
+    let model = models::build(&setup.dir, setup.mutation)?;
+    if let Some(plan) = setup.adapter.as_ref().filter(|plan| plan.replaced().is_none()) {
+        let adapters = model.adapters();
+        let id = adapters.mount(adapter::patches(plan, setup.mutation)?)?;
+        adapters.select(&[id])?;
+    }
+    Ok(model)
 }
 
 struct Worker<'a> {

@@ -27,6 +27,7 @@ pub struct ModelDir {
     model_type: String,
     weight_files: Vec<PathBuf>,
     tensors: BTreeMap<String, TensorInfo>,
+    replaced: BTreeMap<String, TensorInfo>,
     tokenizer: TokenizerFiles,
 }
 
@@ -72,6 +73,7 @@ impl ModelDir {
             model_type,
             weight_files: weight_files(path)?,
             tensors: BTreeMap::new(),
+            replaced: BTreeMap::new(),
             tokenizer: TokenizerFiles::find(path),
         })
     }
@@ -126,6 +128,16 @@ impl ModelDir {
     /// Every tensor of the weight files, by name.
     pub fn tensors(&self) -> &BTreeMap<String, TensorInfo> {
         &self.tensors
+    }
+
+    /// Tensors of another file that stand in for the model's own, by the model's names.
+    pub(crate) fn replaced(&self) -> &BTreeMap<String, TensorInfo> {
+        &self.replaced
+    }
+
+    /// Lets `tensors`, all of one file and checked against the model, stand in for its own.
+    pub(crate) fn replace(&mut self, tensors: BTreeMap<String, TensorInfo>) {
+        self.replaced = tensors;
     }
 
     /// Which tokenizer files there are.

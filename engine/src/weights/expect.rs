@@ -29,9 +29,22 @@ impl From<&TensorInfo> for TensorMeta {
 /// A checkpoint's tensors under the names and shapes that the family's model uses.
 pub type TensorTable = BTreeMap<String, TensorMeta>;
 
+/// What a module does with its weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ModuleKind {
+    /// `[out, in]`.
+    Linear,
+    /// `[rows, dims]`; perhaps the output head too.
+    Embedding,
+    /// `[experts, out, in]`.
+    Experts,
+}
+
 /// A module whose weight may be quantized: a linear layer, an embedding, a stack of experts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpectedModule {
+    /// What it is.
+    pub kind: ModuleKind,
     /// Module path, `.weight` not included.
     pub path: String,
     /// Shape of the dense weight; the last dimension is the one that groups divide.
@@ -55,13 +68,17 @@ impl Expected {
 
     /// A linear layer: `path.weight: [out, in]` and, perhaps, `path.bias: [out]`.
     pub fn linear(&mut self, path: impl Into<String>, out: usize, dims: usize, bias: bool) {
-        let bias = bias.then(|| vec![out]);
-        self.modules.push(ExpectedModule { path: path.into(), weight: vec![out, dims], bias });
+        self.matrix(ModuleKind::Linear, path.into(), [out, dims], bias);
     }
 
     /// An embedding: `path.weight: [rows, dims]`.
     pub fn embedding(&mut self, path: impl Into<String>, rows: usize, dims: usize) {
-        self.linear(path, rows, dims, false);
+        self.matrix(ModuleKind::Embedding, path.into(), [rows, dims], false);
+    }
+
+    fn matrix(&mut self, kind: ModuleKind, path: String, weight: [usize; 2], bias: bool) {
+        let bias = bias.then(|| vec![weight[0]]);
+        self.modules.push(ExpectedModule { kind, path, weight: weight.to_vec(), bias });
     }
 
     /// A module of any rank.
@@ -282,7 +299,7 @@ impl Check<'_> {
     }
 }
 
-fn first_few(names: &[String]) -> String {
+pub(crate) fn first_few(names: &[String]) -> String {
     let mut text = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN {
         text.push_str(", …");

@@ -8,8 +8,8 @@ use super::config::{Experts, Gemma4Config, LayerType};
 use crate::{
     Error, Result, mlx,
     weights::{
-        Dtype, Expected, ExpectedModule, ModelDir, ModelFacts, TensorMeta, TensorTable, WeightPlan,
-        check_weights,
+        Dtype, Expected, ExpectedModule, ModelDir, ModelFacts, ModuleKind, TensorMeta, TensorTable,
+        WeightPlan, check_weights,
     },
 };
 
@@ -203,6 +203,7 @@ fn expect_experts(expected: &mut Expected, at: &str, hidden: usize, experts: Exp
         [("gate", inner, hidden), ("up", inner, hidden), ("down", hidden, inner)]
     {
         expected.module(ExpectedModule {
+            kind: ModuleKind::Experts,
             path: format!("{at}.experts.switch_glu.{name}_proj"),
             weight: vec![count, out, dims],
             bias: None,

@@ -12,11 +12,12 @@ use crate::{
     Error, Result,
     cache::{KvCache, LayerCache, RotatingKvCache},
     models::{Checkpoint, Model, Mutation, Probe},
-    nn::{Embedding, Linear, Mask, Params, RmsNorm, WeakScalar},
+    nn::{Adapters, Embedding, Linear, Mask, Params, RmsNorm, WeakScalar},
     weights::{ModelDir, ModelFacts, load_lazy},
 };
 
 struct Gemma4 {
+    adapters: Adapters,
     config: Gemma4Config,
     embed_tokens: Embedding,
     embed_scale: WeakScalar,
@@ -47,7 +48,7 @@ pub fn checkpoint(dir: &ModelDir) -> Result<Checkpoint> {
 pub fn build(dir: &ModelDir, mutation: Mutation) -> Result<Box<dyn Model>> {
     let config = Gemma4Config::from_dir(dir)?;
     let plan = config.check(dir)?;
-    let mut p = Params::new(config.sanitize_arrays(load_lazy(dir)?)?, plan);
+    let mut p = Params::new(dir, config.sanitize_arrays(load_lazy(dir)?)?, plan)?;
     let eps = super::norm_eps(&config, mutation);
     let root = format!("{}model", config.prefix());
     let embed_tokens = Embedding::take(&mut p, &format!("{root}.embed_tokens"))?;
@@ -69,7 +70,7 @@ pub fn build(dir: &ModelDir, mutation: Mutation) -> Result<Box<dyn Model>> {
     } else {
         Some(Linear::take(&mut p, &format!("{}lm_head", config.prefix()), false)?)
     };
-    p.finish()?;
+    let adapters = p.finish()?;
     let first_of_type = mutation == Mutation::SharedKeysOfFirst;
     let kv_source = |i: usize| match config.kv_source(i) {
         Some(donor) if donor != i && first_of_type => {
@@ -80,6 +81,7 @@ pub fn build(dir: &ModelDir, mutation: Mutation) -> Result<Box<dyn Model>> {
     let kv_sources = (0..config.layers()).map(kv_source).collect();
     let softcap = config.final_logit_softcapping.map(|cap| WeakScalar::new(cap, dtype));
     Ok(Box::new(Gemma4 {
+        adapters,
         embed_scale: WeakScalar::new((config.hidden_size as f64).powf(0.5), dtype)?,
         softcap: softcap.transpose()?,
         config,
@@ -211,6 +213,10 @@ impl Model for Gemma4 {
             head.arrays(&mut out);
         }
         out
+    }
+
+    fn adapters(&self) -> &Adapters {
+        &self.adapters
     }
 
     fn dtype(&self) -> Dtype {

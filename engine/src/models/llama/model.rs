@@ -7,7 +7,7 @@ use crate::{
     cache::{KvCache, LayerCache},
     mlx::ops::{add, silu},
     models::{Checkpoint, Model, Mutation, Probe},
-    nn::{Embedding, Linear, Mask, Params, RmsNorm, Rope, attend},
+    nn::{Adapters, Embedding, Linear, Mask, Params, RmsNorm, Rope, attend},
     weights::{LlamaConfig, ModelDir, load_lazy},
 };
 
@@ -157,6 +157,7 @@ fn norm_eps(c: &LlamaConfig, mutation: Mutation) -> f64 {
 }
 
 struct Llama {
+    adapters: Adapters,
     embed_tokens: Embedding,
     blocks: Vec<Block>,
     norm: RmsNorm,
@@ -181,7 +182,7 @@ pub fn checkpoint(dir: &ModelDir) -> Result<Checkpoint> {
 pub fn build(dir: &ModelDir, mutation: Mutation) -> Result<Box<dyn Model>> {
     let config = LlamaConfig::from_dir(dir)?;
     let plan = config.check(dir)?;
-    let mut p = Params::new(config.sanitize(load_lazy(dir)?), plan);
+    let mut p = Params::new(dir, config.sanitize(load_lazy(dir)?), plan)?;
     let norm = RmsNorm::take(&mut p, "model.norm", norm_eps(&config, mutation))?;
     let embed_tokens = Embedding::take(&mut p, "model.embed_tokens")?;
     let blocks = (0..config.num_hidden_layers)
@@ -192,9 +193,10 @@ pub fn build(dir: &ModelDir, mutation: Mutation) -> Result<Box<dyn Model>> {
     } else {
         Some(Linear::take(&mut p, "lm_head", false)?)
     };
-    p.finish()?;
+    let adapters = p.finish()?;
     let dtype = embed_tokens.dtype();
     Ok(Box::new(Llama {
+        adapters,
         embed_tokens,
         blocks,
         norm,
@@ -243,6 +245,10 @@ impl Model for Llama {
             head.arrays(&mut out);
         }
         out
+    }
+
+    fn adapters(&self) -> &Adapters {
+        &self.adapters
     }
 
     fn dtype(&self) -> Dtype {

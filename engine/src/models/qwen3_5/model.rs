@@ -11,7 +11,7 @@ use crate::{
         runs_on_metal,
     },
     models::{Checkpoint, Model, Mutation, Probe},
-    nn::{Embedding, Linear, Mask, Params, RmsNorm},
+    nn::{Adapters, Embedding, Linear, Mask, Params, RmsNorm},
     weights::{ModelDir, ModelFacts, load_lazy},
 };
 
@@ -130,6 +130,7 @@ struct Masks {
 }
 
 struct Qwen35 {
+    adapters: Adapters,
     embed_tokens: Embedding,
     blocks: Vec<Block>,
     norm: RmsNorm,
@@ -170,7 +171,7 @@ pub fn build(dir: &ModelDir, mutation: Mutation) -> Result<Box<dyn Model>> {
     let c = Qwen35Config::from_dir(dir)?;
     refuse_metal(&c, runs_on_metal()?)?;
     let plan = ModelFacts::check(&c, dir)?;
-    let mut p = Params::new(c.sanitize_arrays(load_lazy(dir)?, mutation)?, plan);
+    let mut p = Params::new(dir, c.sanitize_arrays(load_lazy(dir)?, mutation)?, plan)?;
     let norm = RmsNorm::take(&mut p, "language_model.model.norm", norm_eps(&c, mutation))?;
     let embed_tokens = Embedding::take(&mut p, "language_model.model.embed_tokens")?;
     let dtype = embed_tokens.dtype();
@@ -182,8 +183,9 @@ pub fn build(dir: &ModelDir, mutation: Mutation) -> Result<Box<dyn Model>> {
     } else {
         Some(Linear::take(&mut p, "language_model.lm_head", false)?)
     };
-    p.finish()?;
+    let adapters = p.finish()?;
     Ok(Box::new(Qwen35 {
+        adapters,
         embed_tokens,
         blocks,
         norm,
@@ -238,6 +240,10 @@ impl Model for Qwen35 {
             head.arrays(&mut out);
         }
         out
+    }
+
+    fn adapters(&self) -> &Adapters {
+        &self.adapters
     }
 
     fn dtype(&self) -> Dtype {
