@@ -1,5 +1,6 @@
 //! A case: one run of the reference, written down as data.
 
+mod adapter;
 mod model;
 mod sampling;
 mod suite;
@@ -7,6 +8,7 @@ mod validate;
 
 use serde::{Deserialize, Serialize};
 
+pub use adapter::{Adapter, AdapterFormat, AdapterKind};
 pub use model::{
     Affine, DirectoryModel, Dtype, Layout, MadeModel, ModelSource, ModelSpec, Quantization,
 };
@@ -112,10 +114,6 @@ pub enum KvMode {
     #[default]
     Bf16,
 }
-
-/// An adapter on top of the weights. No kind exists yet, so no value can be written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Adapter {}
 
 /// Where a case runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

@@ -71,6 +71,9 @@ pub struct Provenance {
     pub case_digest: String,
     /// [`crate::tensor::weights_sha256`] of the model that ran, after quantization.
     pub model_sha256: String,
+    /// [`crate::tensor::adapter_sha256`] of the adapter that was mounted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter_sha256: Option<String>,
     /// `linux-x86_64`.
     pub platform: String,
     /// `cpu`.
@@ -222,6 +225,7 @@ fn int32(ids: &[u32]) -> RawTensor {
 }
 
 const VERSION: &str = "version.";
+const ADAPTER: &str = "adapter_sha256";
 
 impl Provenance {
     fn to_metadata(&self) -> BTreeMap<String, String> {
@@ -232,6 +236,7 @@ impl Provenance {
             ("backend".to_owned(), self.backend.clone()),
             ("libmlx_sha256".to_owned(), self.libmlx_sha256.clone()),
         ]);
+        metadata.extend(self.adapter_sha256.iter().map(|d| (ADAPTER.to_owned(), d.clone())));
         metadata
             .extend(self.versions.iter().map(|(tool, v)| (format!("{VERSION}{tool}"), v.clone())));
         metadata
@@ -252,6 +257,7 @@ impl Provenance {
         Ok(Self {
             case_digest: field("case_digest")?,
             model_sha256: field("model_sha256")?,
+            adapter_sha256: metadata.get(ADAPTER).cloned(),
             platform: field("platform")?,
             backend: field("backend")?,
             libmlx_sha256: field("libmlx_sha256")?,
@@ -280,6 +286,7 @@ mod tests {
             provenance: Provenance {
                 case_digest: "c".into(),
                 model_sha256: "m".into(),
+                adapter_sha256: Some("a".into()),
                 platform: "linux-x86_64".into(),
                 backend: "cpu".into(),
                 libmlx_sha256: "l".into(),

@@ -3,6 +3,7 @@
 //! Values come from [`rng::Stream`], keyed by seed and tensor name, through one f32 multiplication and
 //! one addition, and are rounded to the dtype: nothing depends on a library's generator.
 
+mod adapter;
 mod gemma4;
 mod llama;
 pub mod plan;
@@ -16,14 +17,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+pub use adapter::write_adapter;
 pub use plan::{Init, TensorPlan, plan};
 
 use crate::{
     Error, Result,
-    case::{MadeModel, ModelSource, ModelSpec},
-    digest::canonical_json,
+    case::{Adapter, MadeModel, ModelSource, ModelSpec},
+    digest::{self, canonical_json},
 };
 
 /// File of a cached model directory that holds its specification.
@@ -75,6 +78,21 @@ impl ModelStore {
         }
     }
 
+    /// Folder of the adapter for the model, made first if it is not there. It fits the model
+    /// quantized or not.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for an adapter that cannot be made, [`Error::File`] for trouble writing.
+    pub fn adapter(&self, spec: &ModelSpec, adapter: &Adapter) -> Result<PathBuf> {
+        let ModelSource::Made(made) = &spec.source else {
+            return Err(Error::Model("adapters are made for made models only".into()));
+        };
+        let both = json!({ "model": made, "adapter": adapter });
+        self.kept(&format!("adapter-{}", digest::short(&both)), &both, |folder| {
+            write_adapter(made, adapter, folder)
+        })
+    }
+
     /// Folder of the cached model with this specification; when there is none, `make` makes the
     /// folder that it is given the path of. The folder appears whole or not at all.
     ///
@@ -85,7 +103,16 @@ impl ModelStore {
         spec: &ModelSpec,
         make: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<PathBuf> {
-        let target = self.cache.join(spec.digest());
+        self.kept(&spec.digest(), spec, make)
+    }
+
+    fn kept<S: Serialize>(
+        &self,
+        name: &str,
+        spec: &S,
+        make: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<PathBuf> {
+        let target = self.cache.join(name);
         if target.join(SPEC_FILE).is_file() {
             return Ok(target);
         }

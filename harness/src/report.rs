@@ -15,7 +15,7 @@ pub use history::HistoryEntry;
 
 use crate::{
     Error, Result,
-    case::{Capture, MatrixColumn, Sampling},
+    case::{Adapter, Capture, MatrixColumn, Sampling},
     compare::Difference,
     files::write_whole,
     golden::Provenance,
@@ -115,6 +115,9 @@ pub struct CaseFacts {
     pub capture: Capture,
     /// Digest of the model's specification.
     pub model_digest: String,
+    /// The adapter, where one is mounted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<Adapter>,
 }
 
 /// The golden of a case.

@@ -242,6 +242,7 @@ struct Subject {
     case: Case,
     golden: Golden,
     folder: std::path::PathBuf,
+    adapter: Option<std::path::PathBuf>,
 }
 
 struct Subjects(Vec<Subject>);
@@ -254,7 +255,8 @@ impl Subjects {
         for case in load_suites(&options.cases)?.into_iter().filter(is_subject) {
             let golden = Golden::read(&options.golden.join(relative_path(&machine, &case)))?;
             let (folder, _) = models.get(&case.model)?;
-            subjects.push(Subject { case, golden, folder });
+            let adapter = models.adapter(&case)?.map(|(folder, _)| folder);
+            subjects.push(Subject { case, golden, folder, adapter });
         }
         // Layer traces name the place, those in f32 before rounding hides it; the others are for
         // mistakes that change no layer.
@@ -310,6 +312,7 @@ impl Subjects {
 fn load(subject: &Subject, mutation: Mutation) -> Result<Engine> {
     let mut options = EngineOptions::new(&subject.folder);
     options.mutation = mutation;
+    options.adapter.clone_from(&subject.adapter);
     Engine::load(options).map_err(|e| Error::Model(e.to_string()))
 }
 

@@ -151,6 +151,16 @@ pub fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// SHA-256 of an adapter folder's weights, as [`weights_sha256`].
+///
+/// # Errors
+/// [`Error::File`] for unreadable weights.
+pub fn adapter_sha256(folder: &Path) -> Result<String> {
+    let files = ["adapters.safetensors", "adapter_model.safetensors"].map(|f| folder.join(f));
+    let file = files.iter().find(|f| f.is_file()).unwrap_or(&files[0]);
+    Ok(tensors_sha256(&TensorFile::read(file)?.tensors))
+}
+
 /// SHA-256 over a model's tensors: for each, by name, its name, dtype, shape and bytes. How they
 /// are spread over files, and metadata, do not matter.
 ///
@@ -165,11 +175,15 @@ pub fn weights_sha256(folder: &Path) -> Result<String> {
             }
         }
     }
+    Ok(tensors_sha256(&tensors))
+}
+
+fn tensors_sha256(tensors: &BTreeMap<String, RawTensor>) -> String {
     let mut hash = Sha256::new();
-    for (name, tensor) in &tensors {
+    for (name, tensor) in tensors {
         let shape: Vec<String> = tensor.shape.iter().map(ToString::to_string).collect();
         hash.update(format!("{name}\0{}\0{}\0", tensor.dtype, shape.join(",")));
         hash.update(&tensor.data);
     }
-    Ok(hex(&hash.finalize()))
+    hex(&hash.finalize())
 }

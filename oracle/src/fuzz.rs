@@ -106,7 +106,9 @@ impl Judge for Live<'_> {
 impl Live<'_> {
     fn reference(&self, case: &Case, cache: &Path) -> Result<Golden> {
         let store = ModelStore::new(&self.checkout.root).with_cache(cache);
-        record::golden(case, &record::model(&store, &case.model)?, &self.setting)
+        let model = record::model(&store, &case.model)?;
+        let adapter = record::adapter(&store, case)?;
+        record::golden(case, &model, adapter.as_deref(), &self.setting)
     }
 
     /// How the engine disagrees, if it does.
@@ -116,7 +118,9 @@ impl Live<'_> {
         if weights != golden.provenance.model_sha256 {
             return Ok(Some("the quantized weights differ".into()));
         }
-        let engine = Engine::load(EngineOptions::new(folder)).map_err(|e| e.to_string())?;
+        let mut options = EngineOptions::new(folder);
+        options.adapter = models.adapter(case).map_err(|e| e.to_string())?.map(|(folder, _)| folder);
+        let engine = Engine::load(options).map_err(|e| e.to_string())?;
         Ok(replay(&engine, case, golden)?.first.map(|first| first.to_string()))
     }
 }

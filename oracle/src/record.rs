@@ -14,7 +14,7 @@ use verbatim_harness::{
     files::write_whole,
     golden::{Golden, Manifest, Provenance, Row, machine_key, relative_path},
     maker::ModelStore,
-    tensor::{TensorFile, weight_files, weights_sha256},
+    tensor::{TensorFile, adapter_sha256, weight_files, weights_sha256},
 };
 
 use crate::{
@@ -118,14 +118,18 @@ impl Recording {
         if case.model.quantization.is_some() {
             converted.entry(case.model.digest()).or_insert(digest(&tensor_digests(&model)?)?);
         }
-        golden(case, &model, setting)?.write(&self.golden, machine, case)?;
+        let adapter = adapter(&self.store(), case)?;
+        golden(case, &model, adapter.as_deref(), setting)?.write(&self.golden, machine, case)?;
         Ok(())
     }
 
     /// The case's model, made and converted if need be.
     fn model(&self, spec: &ModelSpec) -> Result<PathBuf> {
-        let store = ModelStore::new(&self.checkout.root).with_cache(&self.models);
-        model(&store, spec)
+        model(&self.store(), spec)
+    }
+
+    fn store(&self) -> ModelStore {
+        ModelStore::new(&self.checkout.root).with_cache(&self.models)
     }
 
     /// A golden whose case is gone would keep its cell green.
@@ -144,16 +148,22 @@ impl Recording {
     }
 }
 
-/// What the reference computes for a case on its model.
+/// What the reference computes for a case on its model with its adapter.
 ///
 /// # Errors
 /// The reference's exception; an unreadable model.
-pub fn golden(case: &Case, model: &Path, setting: &Setting) -> Result<Golden> {
+pub fn golden(
+    case: &Case,
+    model: &Path,
+    adapter: Option<&Path>,
+    setting: &Setting,
+) -> Result<Golden> {
     let vocab_size = vocab_size(model)?;
     let prompt = case.prompt_ids(vocab_size);
     let provenance = Provenance {
         case_digest: case.digest(),
         model_sha256: weights_sha256(model)?,
+        adapter_sha256: adapter.map(adapter_sha256).transpose()?,
         platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
         backend: case.backend.name().into(),
         libmlx_sha256: setting.libmlx_sha256.clone(),
@@ -162,7 +172,7 @@ pub fn golden(case: &Case, model: &Path, setting: &Setting) -> Result<Golden> {
     if !case.company.is_empty() {
         return together(case, model, vocab_size, provenance);
     }
-    let mut trace = reference::trace(case, model, &prompt)?;
+    let mut trace = reference::trace(case, model, adapter, &prompt)?;
     Ok(Golden {
         logits: trace.tensors.remove("logits"),
         layers: trace.tensors,
@@ -198,6 +208,14 @@ fn together(
         company: rows.collect::<Result<_>>()?,
         provenance,
     })
+}
+
+/// The case's adapter in `store`, made if it has one.
+///
+/// # Errors
+/// What the maker reports.
+pub fn adapter(store: &ModelStore, case: &Case) -> Result<Option<PathBuf>> {
+    Ok(case.adapter.as_ref().map(|adapter| store.adapter(&case.model, adapter)).transpose()?)
 }
 
 /// The model of a specification in `store`, made with the maker and `mlx_lm.convert`.

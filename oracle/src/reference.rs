@@ -26,13 +26,19 @@ pub struct Trace {
 /// Dtype and array by tensor name, as they cross.
 type Arrays<'py> = BTreeMap<String, (String, Bound<'py, PyAny>)>;
 
-/// Runs a case on the model in `model_dir`.
+/// Runs a case on the model in `model_dir`, with the adapter in `adapter_dir`.
 ///
 /// # Errors
 /// The reference's exception.
-pub fn trace(case: &Case, model_dir: &Path, prompt: &[u32]) -> Result<Trace> {
+pub fn trace(
+    case: &Case,
+    model_dir: &Path,
+    adapter_dir: Option<&Path>,
+    prompt: &[u32],
+) -> Result<Trace> {
     let spec = json!({
         "model_dir": model_dir,
+        "adapter_dir": adapter_dir,
         "prompt": prompt,
         "steps": case.steps,
         "prefill_step_size": case.prefill_step_size,

@@ -301,7 +301,7 @@ fn check_batching(max_batch: usize) -> Result<()> {
 
 /// Whether rows of this model keep their bits in a batch. In mlx-lm's batches a sliding window's
 /// ring turns with the longest row, so that a row's sums depend on its company.
-fn batches_exactly(model: &dyn models::Model) -> bool {
+fn batches_exactly(model: &dyn Model) -> bool {
     let rings = model.new_caches().iter().any(|c| matches!(c, LayerCache::Rotating(_)));
     if rings {
         warn!("sequences take turns: a sliding window's rows would depend on their batch");

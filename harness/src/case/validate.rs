@@ -45,6 +45,7 @@ impl Case {
         self.company_problem()
             .or_else(|| self.source_problem())
             .or_else(|| self.quantization_problem())
+            .or_else(|| self.adapter_problem())
     }
 
     fn company_problem(&self) -> Option<String> {
@@ -54,6 +55,9 @@ impl Case {
         }
         if self.sampling.temperature != 0.0 || self.capture != Capture::Logits {
             return Some("batches are greedy and capture logits only".into());
+        }
+        if self.adapter.is_some() {
+            return Some("batches take no adapter".into());
         }
         let fits = |c: &Companion| {
             (1..=MAX_STEPS).contains(&c.steps)

@@ -12,9 +12,9 @@ use verbatim_engine::{
 
 use crate::{
     Error, Result,
-    case::{Affine, ModelSpec, Quantization},
+    case::{Affine, Case, ModelSpec, Quantization},
     maker::ModelStore,
-    tensor::weights_sha256,
+    tensor::{adapter_sha256, weights_sha256},
 };
 
 /// Makes, quantizes and remembers models.
@@ -28,6 +28,17 @@ impl Models {
     /// Models in `store`.
     pub fn new(store: ModelStore) -> Self {
         Self { store, digests: HashMap::new() }
+    }
+
+    /// Folder of the case's adapter and SHA-256 over its tensors, if it has one.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when it cannot be made, [`Error::File`].
+    pub fn adapter(&self, case: &Case) -> Result<Option<(PathBuf, String)>> {
+        let Some(adapter) = &case.adapter else { return Ok(None) };
+        let folder = self.store.adapter(&case.model, adapter)?;
+        let digest = adapter_sha256(&folder)?;
+        Ok(Some((folder, digest)))
     }
 
     /// Folder of the model and SHA-256 over its tensors.

@@ -122,11 +122,11 @@ pub fn run(
     })
 }
 
-/// Indices of cases that share a loaded model, in order of first appearance.
+/// Indices of cases that share a model, an adapter and a way to run, in order of first appearance.
 fn by_model(cases: &[Case]) -> Vec<Vec<usize>> {
-    let mut groups: Vec<((String, bool), Vec<usize>)> = Vec::new();
+    let mut groups: Vec<(_, Vec<usize>)> = Vec::new();
     for (index, case) in cases.iter().enumerate() {
-        let digest = (case.model.digest(), case.company.is_empty());
+        let digest = (case.model.digest(), &case.adapter, case.company.is_empty());
         match groups.iter_mut().find(|(known, _)| *known == digest) {
             Some((_, group)) => group.push(index),
             None => groups.push((digest, vec![index])),
@@ -143,8 +143,8 @@ struct Runner<'a> {
     libmlx_sha256: Option<String>,
 }
 
-/// A loaded model, or why there is none.
-type Loaded = Result<(Engine, String), String>;
+/// A loaded model with the digests of its weights and its adapter's, or why there is none.
+type Loaded = Result<(Engine, String, Option<String>), String>;
 
 impl<'a> Runner<'a> {
     fn new(options: &'a RunOptions) -> Self {
@@ -191,10 +191,13 @@ impl<'a> Runner<'a> {
             report.golden =
                 Some(GoldenFacts { path: relative.clone(), provenance: golden.provenance.clone() });
             self.check_library(&golden.provenance.libmlx_sha256)?;
-            let (engine, weights) =
+            let (engine, weights, adapter) =
                 engine.get_or_insert_with(|| self.load(case)).as_ref().map_err(Clone::clone)?;
             if *weights != golden.provenance.model_sha256 {
                 return Err("the model's weights are not those that the oracle used".into());
+            }
+            if *adapter != golden.provenance.adapter_sha256 {
+                return Err("the adapter is not the one that the oracle used".into());
             }
             replay(engine, case, &golden)
         });
@@ -221,8 +224,13 @@ impl<'a> Runner<'a> {
         if !case.company.is_empty() {
             options.max_batch = 1 + MAX_COMPANY;
         }
+        let adapter = self.models.adapter(case).map_err(|e| e.to_string())?;
+        let adapter = adapter.map(|(folder, digest)| {
+            options.adapter = Some(folder);
+            digest
+        });
         let engine = Engine::load(options).map_err(|e| e.to_string())?;
-        Ok((engine, weights))
+        Ok((engine, weights, adapter))
     }
 
     /// Other libraries have other kernels: a difference would say nothing about the engine, and
@@ -293,6 +301,7 @@ fn blank(case: &Case) -> CaseReport {
                 .then(|| case.sampling.clone()),
             capture: case.capture,
             model_digest: case.model.digest(),
+            adapter: case.adapter.clone(),
         },
         outcome: Outcome::Error { message: "not run".into() },
         compared: Compared::default(),

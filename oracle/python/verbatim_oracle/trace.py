@@ -12,7 +12,7 @@ from mlx_lm.generate import generate_step
 from mlx_lm.sample_utils import make_logits_processors, make_sampler
 from mlx_lm.utils import load_model
 
-from . import compat, raw
+from . import adapter, compat, raw
 
 _LAYER = re.compile(r"(^|\.)model\.(embed_tokens|layers\.\d+|norm)$")
 
@@ -70,11 +70,13 @@ def samplers(sampling):
 def run(spec):
     """Runs one case.
 
-    `spec`: `model_dir`, `prompt` (ids), `steps`, `prefill_step_size`, `sampling`, `logits`, `layers`.
+    `spec`: `model_dir`, `adapter_dir` (or `None`), `prompt` (ids), `steps`, `prefill_step_size`, `sampling`, `logits`, `layers`.
     Returns `(tokens, {tensor name: (dtype name, array)})`.
     """
     compat.prepare()
     model, _ = load_model(Path(spec["model_dir"]))
+    if spec["adapter_dir"]:
+        adapter.mount(model, Path(spec["adapter_dir"]))
     prompt, steps, chunk = spec["prompt"], spec["steps"], spec["prefill_step_size"]
     first_step = -(-(len(prompt) - 1) // chunk)
     watcher = Watcher(model, first_step, first_step + steps, spec["layers"])

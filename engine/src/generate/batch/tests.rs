@@ -11,6 +11,7 @@ use crate::{
     generate::{Decoder, DecoderOptions, Progress},
     mlx,
     models::{Model, Mutation, Probe},
+    nn::Adapters,
 };
 
 const VOCAB: i32 = 11;
@@ -18,6 +19,7 @@ const VOCAB: i32 = 11;
 /// Its hidden state is the mean of all tokens seen; its logits favour tokens near a multiple of it.
 #[derive(Default)]
 struct Counting {
+    adapters: Adapters,
     /// Rows and tokens of each call.
     calls: RefCell<Vec<(i32, i32)>>,
 }
@@ -47,6 +49,10 @@ impl Model for Counting {
 
     fn weights(&self) -> Vec<&Array> {
         Vec::new()
+    }
+
+    fn adapters(&self) -> &Adapters {
+        &self.adapters
     }
 
     fn dtype(&self) -> Dtype {
