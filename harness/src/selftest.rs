@@ -194,6 +194,8 @@ const MISTAKES: &[Mistake] = &[
         "gemma4-26b-a4b",
         Symptom::Layer { call: 0, layer: "model.layers.2" },
     ),
+    mistake(Mutation::AdapterScaleOff, "minicpm5", Symptom::FirstLayer),
+    mistake(Mutation::AdapterNotCast, "minicpm5", Symptom::FirstLayer),
 ];
 
 /// The first layer of the recorded Qwen3.5 model is recurrent, the fourth has attention.
@@ -203,6 +205,13 @@ const QWEN_SECOND_CALL: Symptom =
 const QWEN_ATTENTION: Symptom = Symptom::Layer { call: 0, layer: "language_model.model.layers.3" };
 
 impl Mistake {
+    /// Mistakes of adapters show where one is mounted, the others where none is.
+    fn concerns(&self, subject: &Subject) -> bool {
+        let of_adapters =
+            matches!(self.mutation, Mutation::AdapterScaleOff | Mutation::AdapterNotCast);
+        subject.case.family == self.family && subject.adapter.is_some() == of_adapters
+    }
+
     fn place(&self) -> Place {
         match self.symptom {
             Symptom::FirstLayer => Place::Layer { call: 0, layer: "model.layers.0".into() },
@@ -272,7 +281,9 @@ impl Subjects {
         let subject = self
             .0
             .iter()
-            .find(|s| !s.golden.layers.is_empty() && s.golden.logits.is_some())
+            .find(|s| {
+                s.adapter.is_none() && !s.golden.layers.is_empty() && s.golden.logits.is_some()
+            })
             .ok_or_else(|| Error::Golden("no golden holds layers and logits".into()))?;
         let engine = load(subject, Mutation::None)?;
         let faithful = run(&engine, subject, &subject.golden)?;
@@ -296,7 +307,7 @@ impl Subjects {
         let place = mistake.place();
         let name = format!("{:?} in {}", mistake.mutation, mistake.family);
         let mut last = None;
-        for subject in self.0.iter().filter(|s| s.case.family == mistake.family) {
+        for subject in self.0.iter().filter(|s| mistake.concerns(s)) {
             let found = run(&load(subject, mistake.mutation)?, subject, &subject.golden)?;
             let trial = trial(name.clone(), subject, &place, found);
             let caught = trial.caught;

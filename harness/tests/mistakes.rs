@@ -23,7 +23,7 @@ fn every_mistake_is_caught_where_it_is_made() {
     for trial in &trials {
         assert!(trial.caught, "{trial:#?}");
     }
-    assert!(trials.len() >= 23, "{}", trials.len());
+    assert!(trials.len() >= 25, "{}", trials.len());
 }
 
 #[rstest]
@@ -33,6 +33,16 @@ fn every_mistake_is_caught_where_it_is_made() {
 #[case::residual(Mutation::ResidualInF32, "minicpm5/bf16/layers", Some("model.layers.0"))]
 #[case::offset(Mutation::OffsetByOne, "minicpm5/bf16/layers", Some("model.layers.0"))]
 #[case::scale(Mutation::AttentionScaleOff, "minicpm5/f32/layers", Some("model.layers.0"))]
+#[case::adapter_scale(
+    Mutation::AdapterScaleOff,
+    "minicpm5/bf16/adapter-lora-layers",
+    Some("model.layers.0")
+)]
+#[case::adapter_cast(
+    Mutation::AdapterNotCast,
+    "minicpm5/bf16/adapter-lora-layers",
+    Some("model.layers.0")
+)]
 #[case::argmax(Mutation::ArgmaxOverLogits, "minicpm5/bf16/near-ties", None)]
 #[cfg_attr(not(all(target_os = "linux", target_arch = "x86_64")), ignore = "no goldens here")]
 fn a_mistaken_engine_turns_its_cell_red(

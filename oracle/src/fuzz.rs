@@ -114,7 +114,8 @@ impl Live<'_> {
     /// How the engine disagrees, if it does.
     fn engine(&self, case: &Case, golden: &Golden, cache: &Path) -> Result<Option<String>, String> {
         let store = ModelStore::new(&self.checkout.root).with_cache(cache);
-        let (folder, weights) = Models::new(store).get(&case.model).map_err(|e| e.to_string())?;
+        let mut models = Models::new(store);
+        let (folder, weights) = models.get(&case.model).map_err(|e| e.to_string())?;
         if weights != golden.provenance.model_sha256 {
             return Ok(Some("the quantized weights differ".into()));
         }

@@ -196,3 +196,83 @@ fn logits_are_what_greedy_tokens_come_from() {
     );
     assert_eq!(safetensors(&again), (header, data), "chunking changes no bit on the CPU");
 }
+
+/// An mlx-lm adapter on the first query projection of the demo model, all of its factors ones.
+fn adapter(dir: &std::path::Path, rank: usize) -> std::path::PathBuf {
+    let config = std::fs::read(model().join("config.json")).expect("the configuration");
+    let config: Value = serde_json::from_slice(&config).expect("JSON");
+    let number = |key: &str| config[key].as_u64().expect("a number") as usize;
+    let heads = number("num_attention_heads");
+    let head_dim =
+        config["head_dim"].as_u64().map_or(number("hidden_size") / heads, |n| n as usize);
+    let (a, b) = (number("hidden_size") * 4 * 4, heads * head_dim * 4 * 4);
+    let header = serde_json::json!({
+        "model.layers.0.self_attn.q_proj.lora_a":
+            {"dtype": "F32", "shape": [a / 16, 4], "data_offsets": [0, a]},
+        "model.layers.0.self_attn.q_proj.lora_b":
+            {"dtype": "F32", "shape": [4, b / 16], "data_offsets": [a, a + b]},
+    })
+    .to_string();
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header.as_bytes());
+    file.extend(1.0_f32.to_le_bytes().repeat((a + b) / 4));
+    let folder = dir.join("ones");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join("adapters.safetensors"), file).expect("written");
+    let config = serde_json::json!({
+        "fine_tune_type": "lora", "num_layers": 0,
+        "lora_parameters": {"rank": rank, "scale": 0.5, "dropout": 0.0},
+    });
+    std::fs::write(folder.join("adapter_config.json"), config.to_string()).expect("written");
+    folder
+}
+
+#[test]
+fn an_adapter_changes_logits_and_is_inspected() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let adapter_dir = adapter(dir.path(), 4);
+    let adapter_dir = adapter_dir.to_str().expect("text");
+    let logits = |name: &str, more: &[&str]| {
+        let out = dir.path().join(name);
+        let path = out.to_str().expect("text");
+        let args = ["--prompt-ids", "5,6,7", "--steps", "2", "--out", path];
+        let output = run_with_model("logits", &[&args[..], more].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        safetensors(&out)
+    };
+    let bare = logits("bare.safetensors", &[]);
+    let adapted = logits("adapted.safetensors", &["--adapter", adapter_dir]);
+    assert_eq!(bare.0["logits"]["dtype"], adapted.0["logits"]["dtype"]);
+    assert_ne!(bare.1, adapted.1);
+
+    let generated = run_with_model(
+        "generate",
+        &["--raw", "--prompt", "a", "--max-tokens", "2", "--adapter", adapter_dir],
+    );
+    assert_eq!(generated.status.code(), Some(0), "{}", stderr(&generated));
+
+    let inspect = |more: &[&str]| {
+        let model = model();
+        let args = ["inspect", model.to_str().expect("text"), "--adapter", adapter_dir];
+        run(&[&args[..], more].concat())
+    };
+    let shown = inspect(&[]);
+    assert_eq!(shown.status.code(), Some(0));
+    assert!(
+        stdout(&shown).contains("✓ ones · mlx-lm lora · rank 4 · scale 0.5 · 1 module"),
+        "{}",
+        stdout(&shown)
+    );
+    let json: Value = serde_json::from_slice(&inspect(&["--json"]).stdout).expect("JSON");
+    assert_eq!(json["adapter"]["rank"], 4);
+
+    adapter(dir.path(), 5);
+    let refused = inspect(&[]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("the model asks for"), "{}", stderr(&refused));
+    let refused = run_with_model("generate", &["--raw", "--prompt", "a", "--adapter", adapter_dir]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(stderr(&refused).lines().count(), 1, "{}", stderr(&refused));
+    let missing = run_with_model("generate", &["--prompt", "a", "--adapter", "no/such/adapter"]);
+    assert!(stderr(&missing).contains("no/such/adapter"), "{}", stderr(&missing));
+}

@@ -10,6 +10,7 @@ mod peft;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     path::{Path, PathBuf},
 };
 
@@ -83,6 +84,21 @@ pub struct AdapterInfo {
     pub parameters: u64,
     /// Bytes of its tensors.
     pub bytes: u64,
+}
+
+impl fmt::Display for AdapterInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let format = match self.format {
+            AdapterFormat::MlxLm => "mlx-lm",
+            AdapterFormat::Peft => "PEFT",
+        };
+        write!(f, "{} · {format} {}", self.name, self.kind.name())?;
+        if let (Some(rank), Some(scale)) = (self.rank, self.scale) {
+            write!(f, " · rank {rank} · scale {scale}")?;
+        }
+        let s = if self.modules == 1 { "" } else { "s" };
+        write!(f, " · {} module{s} · {} parameters", self.modules, self.parameters)
+    }
 }
 
 /// An adapter folder whose configuration is validated and whose header is checked.

@@ -118,3 +118,6 @@ impl Adapters {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

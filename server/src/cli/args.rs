@@ -63,6 +63,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     verbatim serve --model demo/model\n  \
+    verbatim serve --model demo/model --adapter my-adapter\n  \
     verbatim serve --model demo/model --allowed-origins https://chat.example\n  \
     curl localhost:8080/v1/chat/completions -H 'Content-Type: application/json' \\\n    \
     -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Say this is a test!\"}]}'\n\n\
@@ -72,6 +73,9 @@ pub struct ServeArgs {
     /// Directory of the model
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
+    /// Folder of an adapter, mlx-lm's or PEFT's, to mount on the model
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
     /// Name of the model in the API [default: the directory's name]
     #[arg(long, value_name = "NAME")]
     pub model_name: Option<String>,
@@ -172,6 +176,9 @@ pub struct GenerateArgs {
     /// Directory of the model
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
+    /// Folder of an adapter, mlx-lm's or PEFT's, to mount on the model
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
     /// The prompt; - reads standard input
     #[arg(long, short, value_name = "TEXT", allow_hyphen_values = true)]
     pub prompt: String,
@@ -269,11 +276,15 @@ impl GenerateArgs {
 /// `verbatim inspect`.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0 when the model is supported, 1 when it is not.\n\n\
-    Examples:\n  verbatim inspect demo/model\n  verbatim inspect demo/model --json | jq .supported")]
+    Examples:\n  verbatim inspect demo/model\n  verbatim inspect demo/model --json | jq .supported\n  \
+    verbatim inspect demo/model --adapter my-adapter")]
 pub struct InspectArgs {
     /// Directory of the model
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
+    /// Folder of an adapter, mlx-lm's or PEFT's, to hold against the model
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
     /// Write JSON
     #[arg(long)]
     pub json: bool,
@@ -293,6 +304,9 @@ pub struct LogitsArgs {
     /// Directory of the model
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
+    /// Folder of an adapter, mlx-lm's or PEFT's, to mount on the model
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
     /// Token ids of the prompt
     #[arg(
         long,

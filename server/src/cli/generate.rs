@@ -15,6 +15,7 @@ use crate::core::{
 pub(super) fn run(args: &GenerateArgs) -> Result<()> {
     let text = text_or_stdin(&args.prompt)?;
     let mut options = EngineOptions::new(&args.model);
+    options.adapter.clone_from(&args.adapter);
     options.prefill_step_size = args.prefill_step_size;
     let engine = Engine::load(options)?;
     let rendering = Rendering { template: None, args: args.chat_template_args.clone() };

@@ -22,6 +22,7 @@ pub(super) fn run(args: &LogitsArgs) -> Result<()> {
     // A folder that cannot be written is told before the model is loaded.
     let file = temporary_beside(&args.out)?;
     let mut options = EngineOptions::new(&args.model);
+    options.adapter.clone_from(&args.adapter);
     options.prefill_step_size = args.prefill_step_size;
     let engine = Engine::load(options)?;
     let prompt = match prompt_text {

@@ -34,6 +34,9 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
     let socket = runtime.block_on(bind(&args.host, args.port))?;
     let template = args.chat_template.as_deref().map(template_text).transpose()?;
     let engine = load(args)?;
+    if let Some(adapter) = &engine.model().adapter {
+        tracing::info!(%adapter, "mounted");
+    }
     let template =
         template.map(|text| ChatTemplate::from_text(&text, engine.tokenizer())).transpose()?;
     let config = ServeConfig {
@@ -89,6 +92,7 @@ async fn bind(host: &str, port: u16) -> Result<TcpSocket> {
 
 fn load(args: &ServeArgs) -> Result<Engine> {
     let mut options = EngineOptions::new(&args.model);
+    options.adapter.clone_from(&args.adapter);
     options.prefill_step_size = args.prefill_step_size;
     options.queue_limit = args.queue_limit;
     options.max_active = args.max_active;
