@@ -1,6 +1,6 @@
 //! Adapters for made models: mlx-lm's folders and PEFT's, the same bytes on every machine.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::{Value, json};
 
@@ -224,8 +224,8 @@ fn mlx_config(adapter: &Adapter) -> Value {
 
 /// As PEFT writes it.
 fn peft_config(adapter: &Adapter, modules: &[Module]) -> Value {
-    let targets: BTreeMap<&str, ()> =
-        modules.iter().map(|m| (m.stored.rsplit('.').next().unwrap_or(&m.stored), ())).collect();
+    let targets: BTreeSet<&str> =
+        modules.iter().map(|m| m.stored.rsplit('.').next().unwrap_or(&m.stored)).collect();
     json!({
         "alpha_pattern": {},
         "auto_mapping": null,
@@ -243,7 +243,7 @@ fn peft_config(adapter: &Adapter, modules: &[Module]) -> Value {
         "r": adapter.rank,
         "rank_pattern": {},
         "revision": null,
-        "target_modules": targets.keys().collect::<Vec<_>>(),
+        "target_modules": targets,
         "task_type": "CAUSAL_LM",
         "use_dora": adapter.kind == AdapterKind::Dora,
         "use_rslora": adapter.rank_stabilized,

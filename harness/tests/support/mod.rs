@@ -209,6 +209,7 @@ fn record(engine: &Engine, case: &Case, model_sha256: String) -> Golden {
         provenance: Provenance {
             case_digest: case.digest(),
             model_sha256,
+            adapter_sha256: None,
             platform: "test".into(),
             backend: "cpu".into(),
             libmlx_sha256: loaded_libmlx_sha256().unwrap_or("unknown".into()),
