@@ -84,6 +84,33 @@ fn qwen3_5_covers_what_its_acceptance_names() {
     }
 }
 
+#[test]
+fn every_family_with_adapters_covers_both_formats_and_kinds() {
+    use verbatim_harness::case::{AdapterFormat, AdapterKind};
+    let cases = cases();
+    let families: HashSet<_> =
+        cases.iter().filter(|c| c.adapter.is_some()).map(|c| &c.family).collect();
+    assert!(families.len() >= 2, "{families:?}");
+    for family in families {
+        for column in ["bf16", "f32", "q4"] {
+            for (format, kind) in [
+                (AdapterFormat::MlxLm, AdapterKind::Lora),
+                (AdapterFormat::MlxLm, AdapterKind::Dora),
+                (AdapterFormat::Peft, AdapterKind::Lora),
+                (AdapterFormat::Peft, AdapterKind::Dora),
+            ] {
+                let found = cases.iter().any(|c| {
+                    c.family == *family
+                        && c.column == column
+                        && c.required
+                        && c.adapter.as_ref().is_some_and(|a| (a.format, a.kind) == (format, kind))
+                });
+                assert!(found, "{family} {column} {format:?} {kind:?}");
+            }
+        }
+    }
+}
+
 fn suite() -> serde_json::Value {
     json!({
         "about": "test",
@@ -124,7 +151,16 @@ fn digests_ignore_names_and_follow_content() {
 #[case("/base/sampling", json!({ "temperature": 1.0 }), "seed")]
 #[case("/base/sampling", json!({ "temprature": 1.0 }), "temprature")]
 #[case("/base/kv", json!("q3"), "q3")]
-#[case("/base/adapter", json!("x"), "unknown variant")]
+#[case("/base/adapter", json!("x"), "expected struct Adapter")]
+#[case("/base/adapter", json!({ "format": "gguf", "seed": 1 }), "unknown variant")]
+#[case("/base/adapter", json!({ "format": "peft", "seed": 1, "rank": 0, "scale": 1 }), "rank must be")]
+#[case("/base/adapter", json!({ "format": "peft", "seed": 1, "rank": 4 }), "scale must be")]
+#[case(
+    "/base/adapter",
+    json!({ "format": "mlx_lm", "seed": 1, "rank": 4, "scale": 1, "rank_stabilized": true }),
+    "rank_stabilized"
+)]
+#[case("/base/adapter", json!({ "format": "peft", "kind": "full", "seed": 1 }), "full adapter")]
 #[case("/base/skip", json!(" "), "reason")]
 #[case(
     "/axes/d/f32/model/source",
