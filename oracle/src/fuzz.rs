@@ -120,7 +120,8 @@ impl Live<'_> {
             return Ok(Some("the quantized weights differ".into()));
         }
         let mut options = EngineOptions::new(folder);
-        options.adapter = models.adapter(case).map_err(|e| e.to_string())?.map(|(folder, _)| folder);
+        options.adapter =
+            models.adapter(case).map_err(|e| e.to_string())?.map(|(folder, _)| folder);
         let engine = Engine::load(options).map_err(|e| e.to_string())?;
         Ok(replay(&engine, case, golden)?.first.map(|first| first.to_string()))
     }
