@@ -5,6 +5,7 @@
 
 mod draw;
 mod format;
+mod gemma4;
 mod llama;
 mod qwen3_5;
 mod settings;

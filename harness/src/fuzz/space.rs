@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Draw, format, llama, qwen3_5, settings};
+use super::{Draw, format, gemma4, llama, qwen3_5, settings};
 use crate::case::{Backend, Capture, Case, KvMode, MadeModel, ModelSource, ModelSpec, Prompt};
 
 /// A configuration, as [`MadeModel`] has it.
@@ -24,7 +24,7 @@ pub struct Space {
 }
 
 /// Every family that can be drawn.
-pub const SPACES: &[Space] = &[llama::SPACE, qwen3_5::SPACE];
+pub const SPACES: &[Space] = &[llama::SPACE, qwen3_5::SPACE, gemma4::E2B, gemma4::B12, gemma4::A4B];
 
 /// Attempts at a weights format that the family can run.
 const MAX_ATTEMPTS: usize = 64;
