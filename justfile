@@ -6,6 +6,9 @@ browser := env("CHROMIUM", `command -v chromium || command -v chromium-browser |
 # The browser tests are ignored, and so counted as skipped, where there is no browser for them.
 browser_tests := if browser + env("VERBATIM_REQUIRE_BROWSER", "") == "" { "" } else { "--run-ignored all" }
 
+# Documentation's examples run from a temporary folder, where the relative search path leads nowhere.
+library_path := if os() == "macos" { "DYLD_LIBRARY_PATH" } else { "LD_LIBRARY_PATH" }
+
 # List the recipes.
 default:
     @"{{ just_executable() }}" --list
@@ -27,7 +30,7 @@ test *args:
     @python3 setup/bootstrap.py test
     @cargo build --package verbatim-server
     @{{ nextest }} nextest run {{ if env("CI", "") == "true" { "--profile ci" } else { "" } }} {{ browser_tests }} "$@"
-    @cargo test --doc --quiet
+    @{{ library_path }}="{{ justfile_directory() }}/.deps/mlx/active/mlx/lib" cargo test --doc --quiet
 
 # Check formatting, lints and documentation.
 lint: setup
