@@ -1,9 +1,11 @@
 //! The one place that speaks to MLX's C interface; everything else uses safe `mlx_rs` or this.
 
+mod exit;
 pub mod ops;
 pub mod quantized;
 mod version;
 
+pub use exit::exit_at_once;
 pub use mlx_rs::{Array, Dtype};
 pub use version::mlx_version;
 

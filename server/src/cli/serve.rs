@@ -13,7 +13,7 @@ use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
 };
-use verbatim_engine::{Engine, EngineOptions, text::ChatTemplate};
+use verbatim_engine::{Engine, EngineOptions, exit_at_once, text::ChatTemplate};
 
 use super::{
     args::ServeArgs,
@@ -135,7 +135,7 @@ async fn stop_signal(state: Arc<AppState>, mut terminate: Signal, mut interrupt:
     tokio::spawn(async move {
         let code = next_signal(&mut terminate, &mut interrupt).await;
         tracing::warn!("stopping at once");
-        std::process::exit(code);
+        exit_at_once(code);
     });
 }
 
