@@ -117,7 +117,7 @@ async fn listen(socket: TcpSocket, state: Arc<AppState>, options: AcceptOptions)
     let listener: TcpListener = socket.listen(limits::ACCEPT_BACKLOG)?;
     let address = listener.local_addr()?;
     tracing::info!(%address, model = ?state.model_id, "listening");
-    print(&format!("verbatim: serving {} at http://{address}\n", state.model_id))?;
+    print(&greeting(&state.model_id, address))?;
     let stop = stop_signal(Arc::clone(&state), terminate, interrupt);
     if serve(listener, router(state), options, stop).await {
         tracing::info!("stopped");
@@ -125,6 +125,16 @@ async fn listen(socket: TcpSocket, state: Arc<AppState>, options: AcceptOptions)
         tracing::warn!("stopped before every request was finished");
     }
     Ok(())
+}
+
+/// The line that says that the server is ready, and a request to try.
+fn greeting(model_id: &str, address: SocketAddr) -> String {
+    let body = r#"{"messages": [{"role": "user", "content": "Hi! Who are you?"}]}"#;
+    format!(
+        "verbatim: serving {model_id} at http://{address}\n\n    \
+         curl http://{address}/v1/chat/completions -H 'Content-Type: application/json' \\\n      \
+         -d '{body}'\n\n"
+    )
 }
 
 /// Resolves at the first signal; a second one ends the process.
