@@ -3,9 +3,8 @@
 mod weights_support;
 
 use rstest::rstest;
-use serde_json::{Map, Value, json};
-use verbatim_engine::weights::{Inspection, inspect};
-use weights_support::{dir_of, object, text};
+use serde_json::{Value, json};
+use weights_support::{object, problems, report};
 
 /// The numbers in which the published models differ.
 struct Size {
@@ -170,17 +169,6 @@ impl Size {
         let inputs = VOCABULARY * width + width * self.hidden + self.per_layer;
         layers + VOCABULARY * self.hidden + self.hidden + inputs
     }
-}
-
-fn report(config: &Map<String, Value>) -> Inspection {
-    inspect(dir_of(&[("config.json", &text(config))]).path()).unwrap()
-}
-
-/// What is wrong with `config` beyond its lack of weights and tokenizer.
-fn problems(config: &Map<String, Value>) -> String {
-    let report = report(config);
-    let expected = |p: &&String| !p.contains("no model*.safetensors") && !p.contains("tokenizer");
-    report.problems.iter().filter(expected).cloned().collect::<Vec<_>>().join("\n")
 }
 
 #[rstest]

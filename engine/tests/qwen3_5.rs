@@ -4,8 +4,7 @@ mod weights_support;
 
 use rstest::rstest;
 use serde_json::{Map, Value, json};
-use verbatim_engine::weights::{Inspection, inspect};
-use weights_support::{dir_of, object, text};
+use weights_support::{object, problems, report};
 
 /// What a published configuration says apart from its sizes.
 fn published() -> Value {
@@ -51,17 +50,6 @@ fn published() -> Value {
             "vocab_size": 248_320
         }
     })
-}
-
-fn report(config: &Map<String, Value>) -> Inspection {
-    inspect(dir_of(&[("config.json", &text(config))]).path()).unwrap()
-}
-
-/// What is wrong with `config` beyond its lack of weights and tokenizer.
-fn problems(config: &Map<String, Value>) -> String {
-    let report = report(config);
-    let expected = |p: &&String| !p.contains("no model*.safetensors") && !p.contains("tokenizer");
-    report.problems.iter().filter(expected).cloned().collect::<Vec<_>>().join("\n")
 }
 
 /// The published configuration with the value at `pointer` replaced or added.

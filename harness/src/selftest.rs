@@ -78,6 +78,7 @@ impl std::fmt::Display for Place {
 }
 
 /// A mistake that the engine can make on purpose.
+#[derive(Clone, Copy)]
 struct Mistake {
     mutation: Mutation,
     /// Family whose cases must notice.
@@ -86,6 +87,7 @@ struct Mistake {
 }
 
 /// Where it shows.
+#[derive(Clone, Copy)]
 enum Symptom {
     /// The first layer of the first call.
     FirstLayer,
@@ -103,7 +105,7 @@ const fn mistake(mutation: Mutation, family: &'static str, symptom: Symptom) -> 
     Mistake { mutation, family, symptom }
 }
 
-/// Every mistake with the family that must notice it.
+/// Mistakes that one family must notice.
 const MISTAKES: &[Mistake] = &[
     mistake(Mutation::SwigluSwapped, "minicpm5", Symptom::FirstLayer),
     mistake(Mutation::RopeBaseOff, "minicpm5", Symptom::FirstLayer),
@@ -128,45 +130,6 @@ const MISTAKES: &[Mistake] = &[
     mistake(Mutation::AttentionScaleOff, "qwen3_5", QWEN_ATTENTION),
     mistake(Mutation::OutputGateMissing, "qwen3_5", QWEN_ATTENTION),
     mistake(Mutation::ArgmaxOverLogits, "qwen3_5", Symptom::Token),
-    mistake(Mutation::SwigluSwapped, "gemma4-e2b", Symptom::FirstLayer),
-    mistake(Mutation::RopeBaseOff, "gemma4-e2b", Symptom::FirstLayer),
-    mistake(Mutation::NormEpsDoubled, "gemma4-e2b", Symptom::FirstLayer),
-    mistake(Mutation::OffsetByOne, "gemma4-e2b", Symptom::FirstLayer),
-    mistake(Mutation::AttentionScaleOff, "gemma4-e2b", Symptom::FirstLayer),
-    mistake(Mutation::ResidualInF32, "gemma4-e2b", Symptom::FirstLayer),
-    mistake(Mutation::ArgmaxOverLogits, "gemma4-e2b", Symptom::Token),
-    mistake(Mutation::ScalarsInF32, "gemma4-e2b", Symptom::FirstLayer),
-    mistake(Mutation::EmbeddingUnscaled, "gemma4-e2b", Symptom::FirstLayer),
-    mistake(Mutation::LayerScalarMissing, "gemma4-e2b", Symptom::FirstLayer),
-    mistake(Mutation::RingInTemporalOrder, "gemma4-e2b", Symptom::PastWindow),
-    mistake(Mutation::WindowOffByOne, "gemma4-e2b", Symptom::PastWindow),
-    mistake(Mutation::SoftcapMissing, "gemma4-e2b", Symptom::Logits),
-    mistake(Mutation::SwigluSwapped, "gemma4-12b", Symptom::FirstLayer),
-    mistake(Mutation::RopeBaseOff, "gemma4-12b", Symptom::FirstLayer),
-    mistake(Mutation::NormEpsDoubled, "gemma4-12b", Symptom::FirstLayer),
-    mistake(Mutation::OffsetByOne, "gemma4-12b", Symptom::FirstLayer),
-    mistake(Mutation::AttentionScaleOff, "gemma4-12b", Symptom::FirstLayer),
-    mistake(Mutation::ResidualInF32, "gemma4-12b", Symptom::FirstLayer),
-    mistake(Mutation::ArgmaxOverLogits, "gemma4-12b", Symptom::Token),
-    mistake(Mutation::ScalarsInF32, "gemma4-12b", Symptom::FirstLayer),
-    mistake(Mutation::EmbeddingUnscaled, "gemma4-12b", Symptom::FirstLayer),
-    mistake(Mutation::LayerScalarMissing, "gemma4-12b", Symptom::FirstLayer),
-    mistake(Mutation::RingInTemporalOrder, "gemma4-12b", Symptom::PastWindow),
-    mistake(Mutation::WindowOffByOne, "gemma4-12b", Symptom::PastWindow),
-    mistake(Mutation::SoftcapMissing, "gemma4-12b", Symptom::Logits),
-    mistake(Mutation::SwigluSwapped, "gemma4-26b-a4b", Symptom::FirstLayer),
-    mistake(Mutation::RopeBaseOff, "gemma4-26b-a4b", Symptom::FirstLayer),
-    mistake(Mutation::NormEpsDoubled, "gemma4-26b-a4b", Symptom::FirstLayer),
-    mistake(Mutation::OffsetByOne, "gemma4-26b-a4b", Symptom::FirstLayer),
-    mistake(Mutation::AttentionScaleOff, "gemma4-26b-a4b", Symptom::FirstLayer),
-    mistake(Mutation::ResidualInF32, "gemma4-26b-a4b", Symptom::FirstLayer),
-    mistake(Mutation::ArgmaxOverLogits, "gemma4-26b-a4b", Symptom::Token),
-    mistake(Mutation::ScalarsInF32, "gemma4-26b-a4b", Symptom::FirstLayer),
-    mistake(Mutation::EmbeddingUnscaled, "gemma4-26b-a4b", Symptom::FirstLayer),
-    mistake(Mutation::LayerScalarMissing, "gemma4-26b-a4b", Symptom::FirstLayer),
-    mistake(Mutation::RingInTemporalOrder, "gemma4-26b-a4b", Symptom::PastWindow),
-    mistake(Mutation::WindowOffByOne, "gemma4-26b-a4b", Symptom::PastWindow),
-    mistake(Mutation::SoftcapMissing, "gemma4-26b-a4b", Symptom::Logits),
     mistake(Mutation::LayerInputsUnscaled, "gemma4-e2b", Symptom::FirstLayer),
     mistake(Mutation::LayerInputsUnscaled, "gemma4-e4b", Symptom::FirstLayer),
     mistake(
@@ -197,6 +160,32 @@ const MISTAKES: &[Mistake] = &[
     mistake(Mutation::AdapterScaleOff, "minicpm5", Symptom::FirstLayer),
     mistake(Mutation::AdapterNotCast, "minicpm5", Symptom::FirstLayer),
 ];
+
+/// The sizes that must each notice every one of [`GEMMA_MISTAKES`].
+const GEMMA_SIZES: [&str; 3] = ["gemma4-e2b", "gemma4-12b", "gemma4-26b-a4b"];
+const GEMMA_MISTAKES: &[(Mutation, Symptom)] = &[
+    (Mutation::SwigluSwapped, Symptom::FirstLayer),
+    (Mutation::RopeBaseOff, Symptom::FirstLayer),
+    (Mutation::NormEpsDoubled, Symptom::FirstLayer),
+    (Mutation::OffsetByOne, Symptom::FirstLayer),
+    (Mutation::AttentionScaleOff, Symptom::FirstLayer),
+    (Mutation::ResidualInF32, Symptom::FirstLayer),
+    (Mutation::ArgmaxOverLogits, Symptom::Token),
+    (Mutation::ScalarsInF32, Symptom::FirstLayer),
+    (Mutation::EmbeddingUnscaled, Symptom::FirstLayer),
+    (Mutation::LayerScalarMissing, Symptom::FirstLayer),
+    (Mutation::RingInTemporalOrder, Symptom::PastWindow),
+    (Mutation::WindowOffByOne, Symptom::PastWindow),
+    (Mutation::SoftcapMissing, Symptom::Logits),
+];
+
+/// Every mistake with the family that must notice it.
+fn mistakes() -> impl Iterator<Item = Mistake> {
+    let of_sizes = GEMMA_SIZES.into_iter().flat_map(|family| {
+        GEMMA_MISTAKES.iter().map(move |&(mutation, symptom)| mistake(mutation, family, symptom))
+    });
+    MISTAKES.iter().copied().chain(of_sizes)
+}
 
 /// The first layer of the recorded Qwen3.5 model is recurrent, the fourth has attention.
 const QWEN_RECURRENT: Symptom = Symptom::Layer { call: 0, layer: "language_model.model.layers.0" };
@@ -239,8 +228,8 @@ pub fn self_test(options: &RunOptions, mut progress: impl FnMut(&Trial)) -> Resu
         progress(&trial);
         trials.push(trial);
     }
-    for mistake in MISTAKES {
-        let trial = subjects.mutated_engine(mistake)?;
+    for mistake in mistakes() {
+        let trial = subjects.mutated_engine(&mistake)?;
         progress(&trial);
         trials.push(trial);
     }

@@ -1,14 +1,9 @@
 //! The requests that share the model's calls.
 
-use std::{
-    collections::BTreeMap,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
-
-use tracing::error;
+use std::collections::BTreeMap;
 
 use super::{
-    panic_text,
+    contained,
     sequence::{Context, Reader, Sequence, Turn},
 };
 use crate::{
@@ -79,15 +74,8 @@ impl Batch {
     pub(super) fn turn(&mut self, context: &Context<'_>) {
         let Self { decoder, readers, .. } = self;
         let mut sink = |id: RowId, news: Result<Progress>| hear(readers, id, news);
-        let done = catch_unwind(AssertUnwindSafe(|| decoder.advance(context.model, &mut sink)));
-        match done {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => self.fail(&e),
-            Err(panic) => {
-                let reason = panic_text(panic.as_ref());
-                error!(reason, "a batch panicked");
-                self.fail(&Error::Mlx(format!("internal error: {reason}")));
-            }
+        if let Err(e) = contained("a batch", || decoder.advance(context.model, &mut sink)) {
+            self.fail(&e);
         }
     }
 
@@ -103,17 +91,10 @@ impl Batch {
 /// Passes news on to the row's reader; whether the row goes on.
 fn hear(readers: &mut BTreeMap<RowId, Reader>, id: RowId, news: Result<Progress>) -> bool {
     let Some(reader) = readers.get_mut(&id) else { return false };
-    let heard = catch_unwind(AssertUnwindSafe(|| news.and_then(|progress| reader.hear(progress))));
-    let goes_on = match heard {
-        Ok(Ok(turn)) => matches!(turn, Turn::Continues),
-        Ok(Err(e)) => {
+    let goes_on = match contained("a row", || news.and_then(|progress| reader.hear(progress))) {
+        Ok(turn) => matches!(turn, Turn::Continues),
+        Err(e) => {
             reader.fail(e);
-            false
-        }
-        Err(panic) => {
-            let reason = panic_text(panic.as_ref());
-            error!(reason, "a row panicked");
-            reader.fail(Error::Mlx(format!("internal error: {reason}")));
             false
         }
     };

@@ -11,6 +11,21 @@ pub(crate) use sequence::Job;
 pub(crate) use status::Status;
 pub(crate) use worker::{Setup, spawn};
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tracing::error;
+
+use crate::{Error, Result};
+
+/// Runs `work`; a panic in it becomes an error that names `what` in the log.
+fn contained<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let reason = panic_text(panic.as_ref());
+        error!(reason, "{what} panicked");
+        Err(Error::Mlx(format!("internal error: {reason}")))
+    })
+}
+
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     panic
         .downcast_ref::<&str>()

@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, mpsc},
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -14,7 +13,7 @@ use tracing::{debug, error, warn};
 use super::{
     Job, Status,
     batch::Batch,
-    panic_text,
+    contained,
     sequence::{Context, Sequence, Turn},
 };
 use crate::{
@@ -237,18 +236,16 @@ impl Worker<'_> {
         for _ in 0..self.active.len() {
             let Some(mut sequence) = self.active.pop_front() else { break };
             let context = &self.context;
-            match catch_unwind(AssertUnwindSafe(|| sequence.turn(context))) {
+            match contained("a sequence", || Ok(sequence.turn(context))) {
                 Ok(Turn::Continues) => {
                     worked = true;
                     self.active.push_back(sequence);
                 }
                 Ok(Turn::Waits) => self.active.push_back(sequence),
                 Ok(Turn::Ended) => worked = true,
-                Err(panic) => {
+                Err(e) => {
                     worked = true;
-                    let reason = panic_text(panic.as_ref());
-                    error!(reason, "a sequence panicked");
-                    sequence.reader.fail(Error::Mlx(format!("internal error: {reason}")));
+                    sequence.reader.fail(e);
                 }
             }
             self.status.record_progress();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
-use verbatim_engine::weights::{Dtype, Expected, QuantizationSpec};
+use verbatim_engine::weights::{Dtype, Expected, Inspection, QuantizationSpec, inspect};
 
 /// A small llama configuration as MiniCPM5's looks.
 pub fn config() -> Map<String, Value> {
@@ -169,4 +169,16 @@ impl Random {
     pub fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
         &items[self.below(items.len())]
     }
+}
+
+/// What `verbatim inspect` says of a directory that holds `config` alone.
+pub fn report(config: &Map<String, Value>) -> Inspection {
+    inspect(dir_of(&[("config.json", &text(config))]).path()).unwrap()
+}
+
+/// What is wrong with `config` beyond its lack of weights and tokenizer.
+pub fn problems(config: &Map<String, Value>) -> String {
+    let report = report(config);
+    let expected = |p: &&String| !p.contains("no model*.safetensors") && !p.contains("tokenizer");
+    report.problems.iter().filter(expected).cloned().collect::<Vec<_>>().join("\n")
 }
