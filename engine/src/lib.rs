@@ -41,7 +41,7 @@ pub use engine::{Engine, EngineOptions, Generation, Health, ModelInfo, WorkerSta
 pub use error::{Error, Result};
 #[doc(hidden)]
 pub use generate::{Draw, draw_rows, process_row};
-pub use mlx::{exit_at_once, mlx_version};
+pub use mlx::{exit_at_once, map_large_buffers, mlx_version};
 #[doc(hidden)]
 pub use models::Mutation;
 pub use request::{

@@ -1,12 +1,12 @@
 //! The one place that speaks to MLX's C interface; everything else uses safe `mlx_rs` or this.
 
-mod exit;
 pub mod ops;
+mod process;
 pub mod quantized;
 mod version;
 
-pub use exit::exit_at_once;
 pub use mlx_rs::{Array, Dtype};
+pub use process::{exit_at_once, map_large_buffers};
 pub use version::mlx_version;
 
 use mlx_rs::{Device, DeviceType};
