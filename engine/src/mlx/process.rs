@@ -22,16 +22,23 @@ pub fn exit_at_once(code: i32) -> ! {
 ///
 /// glibc raises this threshold each time that it frees a larger mapping, as reading a tokenizer
 /// does. Weights that are loaded later then lie within a heap, where MLX's CPU products run about a
-/// sixth slower. Call it first thing; other C libraries have no such rule, so there it does nothing.
+/// sixth slower. Fixing it also fixes when a heap shrinks, so that is set too, far above what one
+/// step of decoding frees. Call it first thing; other C libraries have no such rules, so there it
+/// does nothing.
 pub fn map_large_buffers() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
+        const M_TRIM_THRESHOLD: c_int = -1;
         const M_MMAP_THRESHOLD: c_int = -3;
-        const DEFAULT_THRESHOLD: c_int = 128 * 1024;
+        const TRIM_BYTES: c_int = 32 << 20;
+        const MAP_BYTES: c_int = 128 << 10;
         unsafe extern "C" {
             fn mallopt(parameter: c_int, value: c_int) -> c_int;
         }
         // SAFETY: takes two numbers and may be called at any time.
-        unsafe { mallopt(M_MMAP_THRESHOLD, DEFAULT_THRESHOLD) };
+        unsafe {
+            mallopt(M_TRIM_THRESHOLD, TRIM_BYTES);
+            mallopt(M_MMAP_THRESHOLD, MAP_BYTES);
+        }
     }
 }
