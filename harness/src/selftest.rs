@@ -159,6 +159,11 @@ const MISTAKES: &[Mistake] = &[
     ),
     mistake(Mutation::AdapterScaleOff, "minicpm5", Symptom::FirstLayer),
     mistake(Mutation::AdapterNotCast, "minicpm5", Symptom::FirstLayer),
+    // Their recorded adapters change per-layer inputs alone, and experts alone.
+    mistake(Mutation::AdapterScaleOff, "gemma4-e2b", Symptom::FirstLayer),
+    mistake(Mutation::AdapterNotCast, "gemma4-e2b", Symptom::FirstLayer),
+    mistake(Mutation::AdapterScaleOff, "gemma4-26b-a4b", Symptom::FirstLayer),
+    mistake(Mutation::AdapterNotCast, "gemma4-26b-a4b", Symptom::FirstLayer),
 ];
 
 /// The sizes that must each notice every one of [`GEMMA_MISTAKES`].

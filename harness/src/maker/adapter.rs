@@ -118,6 +118,9 @@ fn mlx_path(model: &MadeModel, stored: &str) -> Option<String> {
         return None;
     }
     let kind = model.geometry.get("model_type").and_then(Value::as_str).unwrap_or_default();
+    if has_shared_keys(model, stored) {
+        return None;
+    }
     let nested = "model.language_model.";
     Some(match kind {
         "qwen3_5" | "qwen3_5_text" | "gemma4" | "gemma4_unified" => {
@@ -131,6 +134,18 @@ fn mlx_path(model: &MadeModel, stored: &str) -> Option<String> {
         }
         _ => stored.to_owned(),
     })
+}
+
+/// Whether a module projects keys or values in a layer of Gemma-4 that takes another layer's.
+fn has_shared_keys(model: &MadeModel, stored: &str) -> bool {
+    let top = &model.geometry;
+    let number = |key: &str| {
+        let value = top.get("text_config").map_or_else(|| top.get(key), |text| text.get(key));
+        value.and_then(Value::as_u64).unwrap_or(0) as usize
+    };
+    let own = number("num_hidden_layers").saturating_sub(number("num_kv_shared_layers"));
+    let projects = |inside: &str| matches!(inside, "self_attn.k_proj" | "self_attn.v_proj");
+    in_layer(stored).is_some_and(|(layer, inside)| layer >= own && projects(inside))
 }
 
 /// The tensors that the adapter has for a module.
