@@ -11,6 +11,7 @@ use verbatim_engine::{
     adapter::{AdapterDir, AdapterFormat, AdapterInfo, AdapterKind},
     weights::{Dtype, Fields, LlamaConfig, ModelDir, QuantizationSpec},
 };
+use verbatim_harness::maker::write_model;
 use weights_support::{Tensor, config, dir_of, model_tensors, object, safetensors, text};
 
 /// The model of [`config`]: 2 layers, hidden 64, queries 128 wide; `bits` wide where quantized.
@@ -215,6 +216,64 @@ fn what_mlx_lms_dora_does_not_take(
     let config = mlx_config(json!({"fine_tune_type": "dora", "lora_parameters": {"keys": [key]}}));
     let error = fit(&mlx(&config, &mlx_tensors()), &model(json!({}), bits)).unwrap_err();
     assert!(error.contains(part), "{error}");
+}
+
+/// Gemma-4 with experts in mlx-lm's layout, every matrix packed to 4 bits beside norms of `dtype`.
+fn quantized_experts(dtype: Dtype) -> TempDir {
+    let config = json!({
+        "model_type": "gemma4_text", "hidden_size": 64, "intermediate_size": 64,
+        "num_hidden_layers": 1, "layer_types": ["full_attention"], "num_attention_heads": 2,
+        "num_key_value_heads": 1, "head_dim": 32, "global_head_dim": 32, "vocab_size": 64,
+        "num_kv_shared_layers": 0, "hidden_size_per_layer_input": 0, "enable_moe_block": true,
+        "num_experts": 4, "top_k_experts": 2, "moe_intermediate_size": 32,
+        "tie_word_embeddings": true, "quantization": {"bits": 4, "group_size": 32},
+    });
+    let made = json!({"geometry": config, "layout": "mlx", "seed": 1, "dtype": "bf16"});
+    let whole = TempDir::new().unwrap();
+    write_model(&serde_json::from_value(made).unwrap(), whole.path()).unwrap();
+    let mut tensors = Vec::new();
+    for (name, info) in ModelDir::open(whole.path()).unwrap().tensors() {
+        let mut shape = info.shape.clone();
+        let (Some(path), 2..) = (name.strip_suffix(".weight"), shape.len()) else {
+            tensors.push(Tensor::new(name, dtype, &shape));
+            continue;
+        };
+        let last = shape.len() - 1;
+        let dims = shape[last];
+        shape[last] = dims / 8;
+        tensors.push(Tensor::new(name, Dtype::U32, &shape));
+        shape[last] = dims / 32;
+        tensors.extend(
+            ["scales", "biases"].map(|part| Tensor::new(format!("{path}.{part}"), dtype, &shape)),
+        );
+    }
+    let config = text(&object(config));
+    dir_of(&[("config.json", &config), ("model.safetensors", &safetensors(&tensors))])
+}
+
+#[rstest]
+#[case::both_narrow(Dtype::Bf16, Dtype::Bf16, Some("convert the adapter to F32"))]
+#[case::narrow_model(Dtype::Bf16, Dtype::F32, None)]
+#[case::narrow_adapter(Dtype::F32, Dtype::Bf16, None)]
+#[cfg_attr(not(target_os = "linux"), ignore = "MLX's GPU backends have no such limit")]
+fn products_on_experts_need_f32_on_cpu(
+    #[case] of_model: Dtype,
+    #[case] of_adapter: Dtype,
+    #[case] refusal: Option<&str>,
+) {
+    let key = "experts.switch_glu.down_proj";
+    let name = |part: &str| format!("model.layers.0.{key}.{part}");
+    let tensors = [
+        Tensor::new(name("lora_a"), of_adapter, &[4, 4, 32]),
+        Tensor::new(name("lora_b"), of_adapter, &[4, 64, 4]),
+    ];
+    let config = mlx_config(json!({"lora_parameters": {"keys": [key]}}));
+    let fitted = fit(&mlx(&config, &tensors), &quantized_experts(of_model));
+    match (fitted, refusal) {
+        (Ok(info), None) => assert_eq!(info.modules, 1),
+        (Err(error), Some(part)) => assert!(error.contains(part), "{error}"),
+        (fitted, _) => panic!("{fitted:?}"),
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
 
 use super::{AdapterDir, AdapterInfo, AdapterKind};
 use crate::{
-    Error, Result,
+    Error, Result, mlx,
     weights::{
         Dtype, Expected, ExpectedModule, ModelDir, ModelFacts, ModuleKind, ModuleQuantization,
         TensorInfo, TensorMeta, TensorTable, WeightPlan, first_few,
@@ -90,6 +90,27 @@ impl<'a> ModelSide<'a> {
             }
             _ => None,
         }
+    }
+
+    /// MLX's CPU backend multiplies stacks of experts in f32 only, and mlx-lm fails there too.
+    pub(super) fn check_backend(&self, plan: &AdapterPlan) -> Result<()> {
+        let narrow = |module: &&PlannedModule| {
+            let first = plan.tensors.get(&module.factors[0]);
+            module.kind == ModuleKind::Experts && first.is_some_and(|t| t.dtype != Dtype::F32)
+        };
+        let Some(module) = plan.modules.iter().find(narrow) else { return Ok(()) };
+        // Activations are as wide as the norms, whether or not the matrices are packed.
+        let wide = |name: &str, meta: &TensorMeta| {
+            name.ends_with("model.norm.weight") && meta.dtype == Dtype::F32
+        };
+        if self.table().iter().any(|(name, meta)| wide(name, meta)) || !mlx::runs_on_cpu()? {
+            return Ok(());
+        }
+        Err(Error::Adapter(format!(
+            "{} is narrower than F32, as the model is, and MLX's CPU backend multiplies experts in \
+             F32 only (GatherMM), for mlx-lm too; convert the adapter to F32",
+            module.factors[0]
+        )))
     }
 }
 

@@ -145,16 +145,18 @@ impl AdapterDir {
     ///
     /// # Errors
     /// [`Error::Adapter`] naming the tensors that belong nowhere, have another shape or a dtype that
-    /// cannot be computed with, and the modules that the engine cannot adapt as asked; whatever is
-    /// wrong with the model itself.
+    /// cannot be computed with, and the modules that the engine cannot adapt as asked, here or
+    /// anywhere; whatever is wrong with the model itself.
     pub fn fit(&self, dir: &ModelDir) -> Result<AdapterPlan> {
         let facts = (models::family(dir)?.facts)(dir)?;
         let plan = facts.check(dir)?;
         let model = fit::ModelSide::new(dir, facts.as_ref(), &plan);
-        match &self.config {
+        let plan = match &self.config {
             AdapterConfig::Mlx(config) => mlx::fit(self, config, &model),
             AdapterConfig::Peft(config) => peft::fit(self, config, &model),
-        }
+        }?;
+        model.check_backend(&plan)?;
+        Ok(plan)
     }
 }
 
