@@ -43,6 +43,11 @@ fn every_mistake_is_caught_where_it_is_made() {
     "minicpm5/bf16/adapter-lora-layers",
     Some("model.layers.0")
 )]
+#[case::adapter_of_experts(
+    Mutation::AdapterScaleOff,
+    "gemma4-26b-a4b/f32/adapter-lora-experts-layers",
+    Some("language_model.model.layers.0")
+)]
 #[case::argmax(Mutation::ArgmaxOverLogits, "minicpm5/bf16/near-ties", None)]
 #[cfg_attr(not(all(target_os = "linux", target_arch = "x86_64")), ignore = "no goldens here")]
 fn a_mistaken_engine_turns_its_cell_red(
