@@ -162,6 +162,8 @@ pub enum Mutation {
     WindowOffByOne,
     /// The outputs of a token's experts are summed in reverse order.
     ExpertsReversed,
+    /// Rows that were sorted by expert stay sorted, not put back by token.
+    ExpertsUnsorted,
     /// Norm weights of the original layout are raised by one twice.
     NormShiftTwice,
     /// A recurrent layer's memory is kept in the model's dtype, not in f32.

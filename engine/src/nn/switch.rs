@@ -3,7 +3,7 @@
 use mlx_rs::{Array, Dtype, ops};
 
 use super::{Params, Site, linear::QuantizedWeight};
-use crate::{Result, mlx::ops::scalar};
+use crate::{Result, mlx::ops::scalar, models::Mutation};
 
 /// From this many chosen experts on, rows are sorted by expert first.
 const SORT_FROM: usize = 64;
@@ -54,16 +54,18 @@ pub struct SwitchGlu {
     gate_proj: SwitchLinear,
     up_proj: SwitchLinear,
     down_proj: SwitchLinear,
+    left_sorted: bool,
 }
 
 impl SwitchGlu {
     /// Takes `path.{gate,up,down}_proj`.
-    pub fn take(params: &mut Params, path: &str) -> Result<Self> {
+    pub fn take(params: &mut Params, path: &str, mutation: Mutation) -> Result<Self> {
         let mut linear = |name: &str| SwitchLinear::take(params, &format!("{path}.{name}"));
         Ok(Self {
             gate_proj: linear("gate_proj")?,
             up_proj: linear("up_proj")?,
             down_proj: linear("down_proj")?,
+            left_sorted: mutation == Mutation::ExpertsUnsorted,
         })
     }
 
@@ -87,7 +89,8 @@ impl SwitchGlu {
         let gate = self.gate_proj.forward(&x, indices, sorted)?;
         let y = self.down_proj.forward(&activation(&gate, &up)?, indices, sorted)?;
         let y = match &order {
-            Some(order) => order.restore(&y, experts.shape())?,
+            Some(_) if self.left_sorted => per_expert(&y, experts.shape())?,
+            Some(order) => per_expert(&order.restore(&y)?, experts.shape())?,
             None => y,
         };
         Ok(ops::squeeze_axes(&y, &[-2])?)
@@ -129,9 +132,14 @@ impl ExpertOrder {
         Ok(x.reshape(&[-1, 1, x.dim(-1)])?.take_axis(&self.tokens, 0)?)
     }
 
-    /// Undoes the order: `[B * S * k, 1, hidden]` to `[B, S, k, 1, hidden]`.
-    fn restore(&self, y: &Array, experts: &[i32]) -> Result<Array> {
-        let shape: Vec<i32> = experts.iter().copied().chain([1, y.dim(-1)]).collect();
-        Ok(y.take_axis(&self.inverse, 0)?.reshape(&shape)?)
+    /// Undoes the order of `y: [B * S * k, 1, hidden]`.
+    fn restore(&self, y: &Array) -> Result<Array> {
+        Ok(y.take_axis(&self.inverse, 0)?)
     }
+}
+
+/// `y: [B * S * k, 1, hidden]` to `[B, S, k, 1, hidden]`.
+fn per_expert(y: &Array, experts: &[i32]) -> Result<Array> {
+    let shape: Vec<i32> = experts.iter().copied().chain([1, y.dim(-1)]).collect();
+    Ok(y.reshape(&shape)?)
 }

@@ -56,7 +56,7 @@ impl Layer {
             None => None,
             Some(experts) => Some(Mixture {
                 router: Router::take(p, &format!("{path}.router"), c, experts, mutation)?,
-                experts: Experts::take(p, &format!("{path}.experts"), dtype)?,
+                experts: Experts::take(p, &format!("{path}.experts"), dtype, mutation)?,
                 post_feedforward_layernorm_1: norm(p, "post_feedforward_layernorm_1")?,
                 post_feedforward_layernorm_2: norm(p, "post_feedforward_layernorm_2")?,
                 pre_feedforward_layernorm_2: norm(p, "pre_feedforward_layernorm_2")?,

@@ -119,8 +119,8 @@ pub struct Experts {
 
 impl Experts {
     /// Takes `path.switch_glu`; activations are of `dtype`.
-    pub fn take(p: &mut Params, path: &str, dtype: Dtype) -> Result<Self> {
-        let switch_glu = SwitchGlu::take(p, &format!("{path}.switch_glu"))?;
+    pub fn take(p: &mut Params, path: &str, dtype: Dtype, mutation: Mutation) -> Result<Self> {
+        let switch_glu = SwitchGlu::take(p, &format!("{path}.switch_glu"), mutation)?;
         Ok(Self { switch_glu, gelu: GeluApprox::new(dtype)? })
     }
 
