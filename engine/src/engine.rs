@@ -241,10 +241,9 @@ fn fit_adapter(path: &Path, dir: &mut ModelDir) -> Result<AdapterPlan> {
     Ok(plan)
 }
 
-/// Refuses what no model could serve, before it takes a place in the queue.
-fn check_request(request: &GenerateRequest, info: &ModelInfo) -> Result<()> {
+fn check_lengths(prompt: &[u32], max_tokens: usize, info: &ModelInfo) -> Result<()> {
     let refuse = |text: String| Err(Error::Request(text));
-    let n = request.prompt.len();
+    let n = prompt.len();
     if n == 0 {
         return refuse("the prompt is empty: at least one token is needed".into());
     }
@@ -254,18 +253,27 @@ fn check_request(request: &GenerateRequest, info: &ModelInfo) -> Result<()> {
             limits::MAX_PROMPT_TOKENS
         ));
     }
-    if let Some(id) = request.prompt.iter().find(|&&id| id as usize >= info.vocab_size) {
+    if let Some(id) = prompt.iter().find(|&&id| id as usize >= info.vocab_size) {
         return refuse(format!(
             "prompt token {id} is outside the model's vocabulary of {}",
             info.vocab_size
         ));
     }
-    if !(1..=limits::MAX_GENERATED_TOKENS).contains(&request.max_tokens) {
+    if !(1..=limits::MAX_GENERATED_TOKENS).contains(&max_tokens) {
         return refuse(format!(
-            "max_tokens must lie between 1 and {}, got {}",
+            "max_tokens must lie between 1 and {}, got {max_tokens}",
             limits::MAX_GENERATED_TOKENS,
-            request.max_tokens
         ));
+    }
+    Ok(())
+}
+
+/// Refuses what no model could serve, before it takes a place in the queue.
+fn check_request(request: &GenerateRequest, info: &ModelInfo) -> Result<()> {
+    let refuse = |text: String| Err(Error::Request(text));
+    check_lengths(&request.prompt, request.max_tokens, info)?;
+    if let Some(past) = &request.past {
+        check_lengths(&past.prompt, past.steps, info)?;
     }
     if request.prefill_step_size == Some(0) {
         return refuse("prefill_step_size must be at least 1".into());

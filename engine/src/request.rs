@@ -25,6 +25,9 @@ pub struct GenerateRequest {
     pub prefill_step_size: Option<usize>,
     /// Raw tensors to send along, for parity traces.
     pub capture: Capture,
+    /// What runs before on the same caches, for parity traces.
+    #[doc(hidden)]
+    pub past: Option<Past>,
 }
 
 impl GenerateRequest {
@@ -40,8 +43,23 @@ impl GenerateRequest {
             routing: Routing::default(),
             prefill_step_size: None,
             capture: Capture::default(),
+            past: None,
         }
     }
+}
+
+/// A greedy generation whose caches a request goes on with, once their end is forgotten.
+///
+/// Its tokens, and how many the caches forgot, come as tensors `past.tokens` and `past.trimmed`.
+#[doc(hidden)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Past {
+    /// Prompt token ids, at least one.
+    pub prompt: Vec<u32>,
+    /// Tokens to generate, at least one.
+    pub steps: usize,
+    /// Tokens to forget again (`trim_prompt_cache`), where the caches can.
+    pub trim: usize,
 }
 
 /// How decoded text is split into channels.

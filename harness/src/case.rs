@@ -49,6 +49,9 @@ pub struct Case {
     pub steps: usize,
     /// Prompt tokens per prefill call.
     pub prefill_step_size: usize,
+    /// What ran before on the same caches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub past: Option<Past>,
     /// Sequences that are decoded together with it, by mlx-lm's `BatchGenerator`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub company: Vec<Companion>,
@@ -92,6 +95,20 @@ pub enum Prompt {
         /// Ids to draw.
         len: usize,
     },
+}
+
+/// A greedy generation whose caches the case goes on with, once their end is forgotten.
+///
+/// Caches that mlx-lm cannot trim go on as they are: that they stay so is part of the trace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Past {
+    /// The prompt.
+    pub prompt: Prompt,
+    /// Tokens to generate.
+    pub steps: usize,
+    /// Tokens to forget again, with mlx-lm's `trim_prompt_cache`.
+    pub trim: usize,
 }
 
 /// One more sequence of a batch, generated greedily.
@@ -165,6 +182,8 @@ struct Essence<'a> {
     prompt: &'a Prompt,
     steps: usize,
     prefill_step_size: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    past: Option<&'a Past>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     company: &'a [Companion],
     #[serde(skip_serializing_if = "digest::is_default")]
@@ -185,6 +204,7 @@ impl Case {
             prompt: &self.prompt,
             steps: self.steps,
             prefill_step_size: self.prefill_step_size,
+            past: self.past.as_ref(),
             company: &self.company,
             sampling: self.sampling.clone(),
             kv: self.kv,

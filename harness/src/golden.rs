@@ -36,7 +36,8 @@ pub fn relative_path(machine: &str, case: &Case) -> String {
 /// Stored as safetensors: `prompt` int32 `[P]`, `tokens` int32 `[N]`, `logits` `[N, vocab]` in the
 /// model's dtype (row i is what token i was chosen from, before any processor), and layer outputs
 /// `call{c}.{layer}`, e.g. `call0.model.layers.3`, `[1, length, hidden]`. Batches have the same of
-/// companion i as `row{i}.prompt`, `.tokens` and `.logits`, i counting from 1. Provenance is metadata.
+/// companion i as `row{i}.prompt`, `.tokens` and `.logits`, i counting from 1. A past has `past.prompt`,
+/// `past.tokens` and `past.trimmed` int32 `[1]`. Provenance is metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Golden {
     /// Prompt token ids.
@@ -47,10 +48,23 @@ pub struct Golden {
     pub logits: Option<RawTensor>,
     /// Layer outputs by name, when the case captures them.
     pub layers: BTreeMap<String, RawTensor>,
+    /// What ran before on the same caches.
+    pub past: Option<PastRun>,
     /// The other sequences of a batch, in the case's order.
     pub company: Vec<Row>,
     /// Where it comes from.
     pub provenance: Provenance,
+}
+
+/// What ran before on the same caches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastRun {
+    /// Prompt token ids.
+    pub prompt: Vec<u32>,
+    /// Generated token ids.
+    pub tokens: Vec<u32>,
+    /// Tokens that the caches forgot again; 0 where they cannot.
+    pub trimmed: u32,
 }
 
 /// Another sequence of a batch.
@@ -103,6 +117,7 @@ impl Golden {
         let tokens = ids(&mut file, "tokens")?;
         let logits = file.tensors.remove("logits");
         check_rows(logits.as_ref(), &tokens)?;
+        let past = PastRun::take(&mut file)?;
         let mut company = Vec::new();
         while file.tensors.contains_key(&row_name(company.len(), "prompt")) {
             company.push(Row::take(&mut file, company.len())?);
@@ -113,7 +128,7 @@ impl Golden {
             }
         }
         let provenance = Provenance::from_metadata(&file.metadata)?;
-        Ok(Self { prompt, tokens, logits, layers: file.tensors, company, provenance })
+        Ok(Self { prompt, tokens, logits, layers: file.tensors, past, company, provenance })
     }
 
     /// The golden as tensors and metadata.
@@ -124,6 +139,7 @@ impl Golden {
         if let Some(logits) = &self.logits {
             tensors.insert("logits".into(), logits.clone());
         }
+        tensors.extend(self.past.iter().flat_map(PastRun::tensors));
         for (index, row) in self.company.iter().enumerate() {
             tensors.insert(row_name(index, "prompt"), int32(&row.prompt));
             tensors.insert(row_name(index, "tokens"), int32(&row.tokens));
@@ -141,6 +157,7 @@ impl Golden {
             tokens,
             logits: Some(logits),
             layers: BTreeMap::new(),
+            past: None,
             company: Vec::new(),
             provenance: self.provenance.clone(),
         }
@@ -154,6 +171,36 @@ impl Golden {
         let path = golden.join(relative_path(machine, case));
         self.to_file().write(&path)?;
         Ok(path)
+    }
+}
+
+const PAST_PROMPT: &str = "past.prompt";
+const PAST_TOKENS: &str = "past.tokens";
+const PAST_TRIMMED: &str = "past.trimmed";
+
+impl PastRun {
+    /// Names of what the engine reports of it.
+    pub const COMPARED: [&str; 2] = [PAST_TOKENS, PAST_TRIMMED];
+
+    fn take(file: &mut TensorFile) -> Result<Option<Self>> {
+        if !file.tensors.contains_key(PAST_PROMPT) {
+            return Ok(None);
+        }
+        let prompt = ids(file, PAST_PROMPT)?;
+        let tokens = ids(file, PAST_TOKENS)?;
+        let [trimmed] = ids(file, PAST_TRIMMED)?[..] else {
+            return Err(Error::Golden(format!("{PAST_TRIMMED} must be one number")));
+        };
+        Ok(Some(Self { prompt, tokens, trimmed }))
+    }
+
+    /// It as int32 vectors by name.
+    pub fn tensors(&self) -> [(String, RawTensor); 3] {
+        [
+            (PAST_PROMPT.into(), int32(&self.prompt)),
+            (PAST_TOKENS.into(), int32(&self.tokens)),
+            (PAST_TRIMMED.into(), int32(&[self.trimmed])),
+        ]
     }
 }
 
@@ -282,6 +329,7 @@ mod tests {
             tokens: vec![1, 2],
             logits: Some(tensor(&[2, 4])),
             layers: BTreeMap::from([(layer_name(0, "model.layers.0"), tensor(&[1, 2, 3]))]),
+            past: Some(PastRun { prompt: vec![4], tokens: vec![6, 0], trimmed: 3 }),
             company: vec![Row { prompt: vec![3], tokens: vec![7], logits: tensor(&[1, 4]) }],
             provenance: Provenance {
                 case_digest: "c".into(),

@@ -182,6 +182,8 @@ pub enum What {
     Logits,
     /// The chosen token.
     Token,
+    /// A token that was generated before on the same caches, or what the caches forgot of it.
+    Past,
 }
 
 impl std::fmt::Display for What {
@@ -190,6 +192,7 @@ impl std::fmt::Display for What {
             Self::Layer(name) => f.write_str(name),
             Self::Logits => f.write_str("logits"),
             Self::Token => f.write_str("token"),
+            Self::Past => f.write_str("what ran before"),
         }
     }
 }

@@ -12,7 +12,7 @@ use verbatim_harness::{
     Error,
     case::{Case, ModelSpec, load_suites},
     files::write_whole,
-    golden::{Golden, Manifest, Provenance, Row, machine_key, relative_path},
+    golden::{Golden, Manifest, PastRun, Provenance, Row, machine_key, relative_path},
     maker::ModelStore,
     tensor::{TensorFile, adapter_sha256, weight_files, weights_sha256},
 };
@@ -172,12 +172,18 @@ pub fn golden(
     if !case.company.is_empty() {
         return together(case, model, vocab_size, provenance);
     }
-    let mut trace = reference::trace(case, model, adapter, &prompt)?;
+    let past = case.past.as_ref().map(|past| past.prompt.ids(vocab_size));
+    let mut trace = reference::trace(case, model, adapter, &prompt, past.as_deref())?;
     Ok(Golden {
         logits: trace.tensors.remove("logits"),
         layers: trace.tensors,
         tokens: trace.tokens,
         prompt,
+        past: past.zip(trace.past).map(|(prompt, (tokens, trimmed))| PastRun {
+            prompt,
+            tokens,
+            trimmed,
+        }),
         company: Vec::new(),
         provenance,
     })
@@ -205,6 +211,7 @@ fn together(
         tokens,
         logits: Some(logits),
         layers: BTreeMap::new(),
+        past: None,
         company: rows.collect::<Result<_>>()?,
         provenance,
     })

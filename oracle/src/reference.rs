@@ -21,12 +21,21 @@ pub struct Trace {
     pub tokens: Vec<u32>,
     /// `logits` and layer outputs.
     pub tensors: BTreeMap<String, RawTensor>,
+    /// What ran before.
+    pub past: Option<PastRun>,
 }
+
+/// Tokens, and how many of all that the caches held they forgot again.
+pub type PastRun = (Vec<u32>, u32);
+
+/// Tokens by row, and logits by name.
+pub type Rows = (Vec<Vec<u32>>, BTreeMap<String, RawTensor>);
 
 /// Dtype and array by tensor name, as they cross.
 type Arrays<'py> = BTreeMap<String, (String, Bound<'py, PyAny>)>;
 
-/// Runs a case on the model in `model_dir`, with the adapter in `adapter_dir`.
+/// Runs a case on the model in `model_dir`, with the adapter in `adapter_dir`; `past` is the prompt
+/// of what runs before.
 ///
 /// # Errors
 /// The reference's exception.
@@ -35,11 +44,18 @@ pub fn trace(
     model_dir: &Path,
     adapter_dir: Option<&Path>,
     prompt: &[u32],
+    past: Option<&[u32]>,
 ) -> Result<Trace> {
+    let past = case
+        .past
+        .as_ref()
+        .zip(past)
+        .map(|(run, prompt)| json!({ "prompt": prompt, "steps": run.steps, "trim": run.trim }));
     let spec = json!({
         "model_dir": model_dir,
         "adapter_dir": adapter_dir,
         "prompt": prompt,
+        "past": past,
         "steps": case.steps,
         "prefill_step_size": case.prefill_step_size,
         "sampling": case.sampling,
@@ -48,9 +64,9 @@ pub fn trace(
     });
     Python::attach(|py| {
         let result = embed::call(py, "trace", "run", &[spec])?;
-        let (tokens, arrays): (Vec<u32>, Arrays<'_>) =
+        let (tokens, arrays, past): (Vec<u32>, Arrays<'_>, Option<PastRun>) =
             result.extract().map_err(|error: PyErr| embed::describe(py, &error))?;
-        Ok(Trace { tokens, tensors: raw_tensors(arrays)? })
+        Ok(Trace { tokens, tensors: raw_tensors(arrays)?, past })
     })
 }
 
@@ -59,11 +75,7 @@ pub fn trace(
 ///
 /// # Errors
 /// The reference's exception.
-pub fn batch(
-    case: &Case,
-    model_dir: &Path,
-    prompts: &[Vec<u32>],
-) -> Result<(Vec<Vec<u32>>, BTreeMap<String, RawTensor>)> {
+pub fn batch(case: &Case, model_dir: &Path, prompts: &[Vec<u32>]) -> Result<Rows> {
     let greedy = json!({});
     let others = case.company.iter().zip(&prompts[1..]).map(|(companion, prompt)| {
         json!({

@@ -10,8 +10,8 @@ use mlx_rs::{
 
 use super::{processors::Processors, sampler::Sampler};
 use crate::{
-    Capture, Result, Sampling,
-    cache::LayerCache,
+    Capture, Past, Result, Sampling,
+    cache::{self, LayerCache},
     mlx,
     models::{Model, Mutation, Probe},
 };
@@ -36,6 +36,8 @@ pub struct DecoderOptions<'a> {
     pub capture: Capture,
     /// Deliberate mistake for the harness's own tests.
     pub mutation: Mutation,
+    /// What runs before on the same caches.
+    pub past: Option<&'a Past>,
 }
 
 /// One chosen token with what it was chosen from.
@@ -66,6 +68,9 @@ pub struct Decoder {
     calls: usize,
     tensors: Vec<(String, Array)>,
     pub(super) argmax_over_logits: bool,
+    mutation: Mutation,
+    /// Until the first turn.
+    past: Option<Past>,
 }
 
 /// A dispatched step that nobody has read yet.
@@ -106,16 +111,55 @@ impl Decoder {
             calls: 0,
             tensors: Vec::new(),
             argmax_over_logits: options.mutation == Mutation::ArgmaxOverLogits,
+            mutation: options.mutation,
+            past: options.past.cloned(),
         })
     }
 
     /// One turn: a prefill chunk, or a token.
     pub fn advance(&mut self, model: &dyn Model) -> Result<Progress> {
+        if let Some(past) = self.past.take() {
+            self.go_through(&past, model)?;
+        }
         if self.prompt_left() > 1 {
             self.prefill_chunk(model)?;
             return Ok(Progress::Prefill(self.prefilled));
         }
         self.next_token(model).map(Progress::Token)
+    }
+
+    /// Runs `past` and takes its caches over, without their end.
+    fn go_through(&mut self, past: &Past, model: &dyn Model) -> Result<()> {
+        let mut before = Self::new(
+            model,
+            &DecoderOptions {
+                prompt: &past.prompt,
+                max_tokens: past.steps,
+                prefill_step_size: self.prefill_step_size,
+                sampling: &Sampling::default(),
+                seed: 0,
+                capture: Capture::default(),
+                mutation: self.mutation,
+                past: None,
+            },
+        )?;
+        let mut tokens = Vec::with_capacity(past.steps);
+        while tokens.len() < past.steps {
+            if let Progress::Token(step) = before.advance(model)? {
+                tokens.push(step.token as i32);
+            }
+        }
+        self.caches = before.caches;
+        let missed = usize::from(self.mutation == Mutation::TrimOneShort);
+        let trimmed = match cache::trim(&mut self.caches, past.trim.saturating_sub(missed)) {
+            0 => 0,
+            n => (n + missed) as i32,
+        };
+        let told = |name: &str, ids: &[i32]| {
+            (name.to_owned(), Array::from_slice(ids, &[ids.len() as i32]))
+        };
+        self.tensors.extend([told("past.tokens", &tokens), told("past.trimmed", &[trimmed])]);
+        Ok(())
     }
 
     /// Named arrays seen since the last call, evaluated.
@@ -157,9 +201,10 @@ impl Decoder {
         Ok(self.prefilled)
     }
 
-    /// Whether the batch can do what this sequence asks for: layer outputs come from single rows.
+    /// Whether the batch can do what this sequence asks for: layer outputs come from single rows,
+    /// and so does a past.
     pub fn fits_a_batch(&self) -> bool {
-        !self.capture.layers
+        !self.capture.layers && self.past.is_none()
     }
 
     /// The model's hidden states for `ids: [S]`: `[1, S, hidden]`.

@@ -196,6 +196,8 @@ pub enum Mutation {
     RouterUnscaled,
     /// Values that are keys are taken behind the keys' norm.
     KeysNormedAsValues,
+    /// A trimmed cache forgets one token too few.
+    TrimOneShort,
     /// An adapter's scale is one percent off.
     AdapterScaleOff,
     /// An adapter's product is added without the cast to the input's dtype.

@@ -71,6 +71,7 @@ impl Sequence {
             seed: request.sampling.seed.unwrap_or(fresh_seed),
             capture: request.capture,
             mutation: context.mutation,
+            past: request.past.as_ref(),
         };
         let decoder = match Decoder::new(context.model, &options) {
             Ok(decoder) => decoder,

@@ -1,7 +1,8 @@
 //! Checks that make a case worth running.
 
 use super::{
-    Affine, Capture, Case, Companion, MAX_COMPANY, MAX_PROMPT, MAX_STEPS, ModelSource, Quantization,
+    Affine, Capture, Case, Companion, MAX_COMPANY, MAX_PROMPT, MAX_STEPS, ModelSource, Past,
+    Quantization,
 };
 use crate::{Error, Result};
 
@@ -43,6 +44,7 @@ impl Case {
             return Some("skip needs a reason".into());
         }
         self.company_problem()
+            .or_else(|| self.past_problem())
             .or_else(|| self.source_problem())
             .or_else(|| self.quantization_problem())
             .or_else(|| self.adapter_problem())
@@ -66,6 +68,17 @@ impl Case {
         };
         (!self.company.iter().all(fits) || !self.company.is_sorted_by_key(|c| c.join))
             .then(|| "companions need a prompt, steps, and to stand in the order they join".into())
+    }
+
+    fn past_problem(&self) -> Option<String> {
+        let Past { prompt, steps, trim } = self.past.as_ref()?;
+        if !(1..=MAX_STEPS).contains(steps) || !(1..=MAX_PROMPT).contains(&prompt.len()) {
+            return Some("a past needs a prompt and steps".into());
+        }
+        if *trim == 0 {
+            return Some("a past of which nothing is trimmed is a longer prompt".into());
+        }
+        (!self.company.is_empty()).then(|| "batches have no past".into())
     }
 
     fn source_problem(&self) -> Option<String> {

@@ -43,6 +43,7 @@ pub fn draw_case(space: &Space, seed: u64, index: usize) -> Case {
     }
     let len = settings::prompt_len(&mut draw);
     Case {
+        past: None,
         company: Vec::new(),
         id: format!("{}/fuzz/{index}", space.family),
         suite: "fuzz".into(),

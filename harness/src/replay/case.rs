@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use verbatim_engine::{
-    Capture, Engine, Event, GenerateRequest, Generation, NamedTensor, Sampling, TokenEvent,
+    Capture, Engine, Event, GenerateRequest, Generation, NamedTensor, Past, Sampling, TokenEvent,
 };
 
 use crate::{
     case::{self, Case},
     compare,
-    golden::{Golden, parse_layer_name},
+    golden::{Golden, PastRun, parse_layer_name},
     report::{Compared, Mismatch, What},
 };
 
@@ -53,6 +53,11 @@ fn request(case: &Case, golden: &Golden) -> GenerateRequest {
     request.ignore_eos = true;
     request.prefill_step_size = Some(case.prefill_step_size);
     request.capture = Capture { logits: case.capture.logits(), layers: case.capture.layers() };
+    request.past = case.past.as_ref().zip(golden.past.as_ref()).map(|(past, run)| Past {
+        prompt: run.prompt.clone(),
+        steps: past.steps,
+        trim: past.trim,
+    });
     request
 }
 
@@ -100,6 +105,7 @@ fn follow(
     while let Some(event) = generation.next_blocking() {
         match event {
             Event::Prefill { .. } => {}
+            Event::Tensor(tensor) if tensor.name.starts_with(PAST) => comparison.past(&tensor)?,
             Event::Tensor(tensor) => comparison.layer(&tensor)?,
             Event::Token(token) => {
                 if !comparison.token(&token)? {
@@ -132,6 +138,12 @@ fn check(engine: &Engine, case: &Case, golden: &Golden) -> Result<(), String> {
             golden.tokens.len(),
             case.steps
         ));
+    }
+    let past_run = |past: &case::Past| (past.prompt.ids(engine.model().vocab_size), past.steps);
+    if case.past.as_ref().map(past_run)
+        != golden.past.as_ref().map(|run| (run.prompt.clone(), run.tokens.len()))
+    {
+        return Err("the golden has another past".into());
     }
     let companions = golden.company.iter().zip(&case.company);
     if golden.company.len() != case.company.len()
@@ -174,6 +186,9 @@ pub(super) fn engine_sampling(sampling: &case::Sampling) -> Sampling {
 
 /// Place in the order of computation: call, then position within it.
 type Place = (usize, usize);
+
+/// Begins the names of what ran before on the same caches.
+const PAST: &str = "past.";
 
 /// Logits come after every layer of their call, the token after them.
 const AT_LOGITS: usize = usize::MAX - 1;
@@ -246,6 +261,27 @@ impl<'a> Comparison<'a> {
         Ok(())
     }
 
+    /// Compares the tokens that ran before, or how many of them the caches forgot.
+    fn past(&mut self, tensor: &NamedTensor) -> Result<(), String> {
+        let run = self.golden.past.as_ref().map(PastRun::tensors).into_iter().flatten();
+        let (_, expected) = run
+            .into_iter()
+            .find(|(name, _)| *name == tensor.name)
+            .ok_or_else(|| format!("the engine sent {}", tensor.name))?;
+        self.seen.insert(tensor.name.clone());
+        self.compared.values += values(tensor);
+        if (&expected.dtype, &expected.shape, &expected.data)
+            != (&tensor.dtype, &tensor.shape, &tensor.data)
+        {
+            let detail = format!("{} differs", tensor.name);
+            let mismatch =
+                Mismatch { step: None, call: 0, what: What::Past, difference: None, detail };
+            // Nothing is computed before it.
+            self.earliest = Some(((0, 0), mismatch));
+        }
+        Ok(())
+    }
+
     /// Compares one step's logits and token; false when the token is wrong.
     fn token(&mut self, token: &TokenEvent) -> Result<bool, String> {
         let step = self.compared.steps;
@@ -284,7 +320,9 @@ impl<'a> Comparison<'a> {
                 self.compared.steps, self.steps
             ));
         }
-        match self.golden.layers.keys().find(|name| !self.seen.contains(*name)) {
+        let past = self.golden.past.iter().flat_map(|_| PastRun::COMPARED);
+        let mut names = self.golden.layers.keys().map(String::as_str).chain(past);
+        match names.find(|name| !self.seen.contains(*name)) {
             Some(name) => Err(format!("the engine did not report {name}")),
             None => Ok(()),
         }

@@ -201,6 +201,7 @@ fn record(engine: &Engine, case: &Case, model_sha256: String) -> Golden {
     request.prefill_step_size = Some(case.prefill_step_size);
     request.capture = Capture { logits: true, layers: case.capture.layers() };
     let mut golden = Golden {
+        past: None,
         company: Vec::new(),
         prompt,
         tokens: Vec::new(),

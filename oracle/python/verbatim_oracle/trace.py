@@ -9,6 +9,7 @@ from pathlib import Path
 
 import mlx.core as mx
 from mlx_lm.generate import generate_step
+from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache, trim_prompt_cache
 from mlx_lm.sample_utils import make_logits_processors, make_sampler
 from mlx_lm.utils import load_model
 
@@ -67,24 +68,41 @@ def samplers(sampling):
     return make_sampler(**chain), make_logits_processors(**fields)
 
 
+def go_through(model, past, chunk):
+    """Runs `past` greedily on fresh caches and trims them; returns the caches, the tokens and how many were trimmed."""
+    cache = make_prompt_cache(model)
+    stream = generate_step(mx.array(past["prompt"], mx.uint32), model, max_tokens=past["steps"],
+                           prompt_cache=cache, prefill_step_size=chunk)
+    tokens = [int(token) for token, _ in stream]
+    can_trim = can_trim_prompt_cache(cache)
+    trimmed = trim_prompt_cache(cache, past["trim"])
+    if can_trim != (trimmed > 0):
+        raise RuntimeError(f"can_trim_prompt_cache says {can_trim}, {trimmed} tokens were trimmed")
+    return cache, tokens, trimmed
+
+
 def run(spec):
     """Runs one case.
 
-    `spec`: `model_dir`, `adapter_dir` (or `None`), `prompt` (ids), `steps`, `prefill_step_size`, `sampling`, `logits`, `layers`.
-    Returns `(tokens, {tensor name: (dtype name, array)})`.
+    `spec`: `model_dir`, `adapter_dir` (or `None`), `prompt` (ids), `steps`, `prefill_step_size`, `sampling`, `logits`,
+    `layers`, `past` (`prompt`, `steps` and `trim` of what runs before on the same caches, or `None`).
+    Returns `(tokens, {tensor name: (dtype name, array)}, past)`, `past` being its tokens and how many were trimmed.
     """
     compat.prepare()
     model, _ = load_model(Path(spec["model_dir"]))
     if spec["adapter_dir"]:
         adapter.mount(model, Path(spec["adapter_dir"]))
     prompt, steps, chunk = spec["prompt"], spec["steps"], spec["prefill_step_size"]
+    cache, past = None, None
+    if spec["past"]:
+        cache, *past = go_through(model, spec["past"], chunk)
     first_step = -(-(len(prompt) - 1) // chunk)
     watcher = Watcher(model, first_step, first_step + steps, spec["layers"])
     sampler, processors = samplers(spec["sampling"])
     if (seed := spec["sampling"].get("seed")) is not None:
         mx.random.seed(seed)
     stream = generate_step(mx.array(prompt, mx.uint32), model, max_tokens=steps, sampler=sampler,
-                           logits_processors=processors or None, prefill_step_size=chunk)
+                           logits_processors=processors or None, prompt_cache=cache, prefill_step_size=chunk)
     tokens = [int(token) for token, _ in stream]
     # The loop dispatches one step more than it yields.
     if watcher.done != first_step + steps + 1 or len(tokens) != steps:
@@ -93,4 +111,5 @@ def run(spec):
     if spec["logits"]:
         tensors["logits"] = mx.stack(watcher.steps)
     tensors.update(watcher.layers)
-    return tokens, {name: (raw.dtype_name(a), raw.to_numpy(a)) for name, a in tensors.items()}
+    arrays = {name: (raw.dtype_name(a), raw.to_numpy(a)) for name, a in tensors.items()}
+    return tokens, arrays, past and tuple(past)

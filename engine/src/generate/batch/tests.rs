@@ -77,6 +77,7 @@ fn decoder(model: &Counting, prompt: &[u32], sampling: &Sampling) -> Decoder {
         seed: 5,
         capture: Capture { logits: true, layers: false },
         mutation: Mutation::None,
+        past: None,
     };
     Decoder::new(model, &options).unwrap()
 }
