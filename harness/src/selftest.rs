@@ -157,6 +157,9 @@ const MISTAKES: &[Mistake] = &[
         "gemma4-26b-a4b",
         Symptom::Layer { call: 0, layer: "model.layers.2" },
     ),
+    mistake(Mutation::TrimOneShort, "minicpm5", Symptom::FirstLayer),
+    mistake(Mutation::TrimOneShort, "gemma4-e4b", Symptom::FirstLayer),
+    mistake(Mutation::TrimOneShort, "gemma4-26b-a4b", Symptom::FirstLayer),
     mistake(Mutation::AdapterScaleOff, "minicpm5", Symptom::FirstLayer),
     mistake(Mutation::AdapterNotCast, "minicpm5", Symptom::FirstLayer),
     // Their recorded adapters change per-layer inputs alone, and experts alone.
@@ -199,11 +202,15 @@ const QWEN_SECOND_CALL: Symptom =
 const QWEN_ATTENTION: Symptom = Symptom::Layer { call: 0, layer: "language_model.model.layers.3" };
 
 impl Mistake {
-    /// Mistakes of adapters show where one is mounted, the others where none is.
+    /// Mistakes of adapters show where one is mounted, those of trimming where something ran
+    /// before, the others elsewhere.
     fn concerns(&self, subject: &Subject) -> bool {
         let of_adapters =
             matches!(self.mutation, Mutation::AdapterScaleOff | Mutation::AdapterNotCast);
-        subject.case.family == self.family && subject.adapter.is_some() == of_adapters
+        let of_trimming = self.mutation == Mutation::TrimOneShort;
+        subject.case.family == self.family
+            && subject.adapter.is_some() == of_adapters
+            && subject.case.past.is_some() == of_trimming
     }
 
     fn place(&self) -> Place {
@@ -276,7 +283,10 @@ impl Subjects {
             .0
             .iter()
             .find(|s| {
-                s.adapter.is_none() && !s.golden.layers.is_empty() && s.golden.logits.is_some()
+                s.adapter.is_none()
+                    && s.case.past.is_none()
+                    && !s.golden.layers.is_empty()
+                    && s.golden.logits.is_some()
             })
             .ok_or_else(|| Error::Golden("no golden holds layers and logits".into()))?;
         let engine = load(subject, Mutation::None)?;
