@@ -5,7 +5,7 @@ use verbatim_engine::{Engine, EngineOptions, Mutation};
 use crate::{
     Error, Result,
     case::{Backend, Case, load_suites},
-    golden::{Golden, layer_name, machine_key, relative_path},
+    golden::{Golden, PastRun, layer_name, machine_key, relative_path},
     maker::ModelStore,
     replay::{Models, RunOptions, replay},
     report::{Mismatch, What},
@@ -39,6 +39,8 @@ enum Place {
     Token {
         step: usize,
     },
+    /// What ran before on the same caches.
+    Past,
     /// Some token, whichever step comes first.
     AnyToken,
     /// This layer of some call behind the first, whichever comes first.
@@ -59,6 +61,7 @@ impl Place {
             Self::Layer { call, layer } => found.call == *call && is_layer(&found.what, layer),
             Self::Logits { step } => found.step == Some(*step) && found.what == What::Logits,
             Self::Token { step } => found.step == Some(*step) && found.what == What::Token,
+            Self::Past => found.what == What::Past,
             Self::AnyToken => found.what == What::Token,
             Self::LaterLayer { layer } => found.call > 0 && is_layer(&found.what, layer),
         }
@@ -71,6 +74,7 @@ impl std::fmt::Display for Place {
             Self::Layer { call, layer } => write!(f, "call {call}, {layer}"),
             Self::Logits { step } => write!(f, "step {step}, logits"),
             Self::Token { step } => write!(f, "step {step}, token"),
+            Self::Past => f.write_str("what ran before"),
             Self::AnyToken => f.write_str("a token"),
             Self::LaterLayer { layer } => write!(f, "a later call, {layer}"),
         }
@@ -257,6 +261,8 @@ struct Subject {
 
 struct Subjects(Vec<Subject>);
 
+type Spoil = fn(&mut PastRun);
+
 impl Subjects {
     fn load(options: &RunOptions) -> Result<Self> {
         let machine = machine_key(Backend::Cpu);
@@ -302,6 +308,27 @@ impl Subjects {
             .map(|(mistake, place, golden)| {
                 let found = run(&engine, subject, &golden)?;
                 Ok(trial(mistake, subject, &place, found))
+            })
+            .chain(self.spoiled_pasts())
+            .collect()
+    }
+
+    /// Spoils what a golden holds of what ran before.
+    fn spoiled_pasts(&self) -> Vec<Result<Trial>> {
+        let Some(subject) = self.0.iter().find(|s| s.golden.past.is_some()) else {
+            return vec![Err(Error::Golden("no golden holds what ran before".into()))];
+        };
+        let spoilings: [(&str, Spoil); 2] = [
+            ("lowest bit of a token that ran before", |past| past.tokens[0] ^= 1),
+            ("lowest bit of how many tokens were trimmed", |past| past.trimmed ^= 1),
+        ];
+        spoilings
+            .into_iter()
+            .map(|(mistake, spoil)| {
+                let mut golden = subject.golden.clone();
+                golden.past.iter_mut().for_each(spoil);
+                let found = run(&load(subject, Mutation::None)?, subject, &golden)?;
+                Ok(trial(mistake.into(), subject, &Place::Past, found))
             })
             .collect()
     }

@@ -5,7 +5,7 @@ use std::{collections::HashSet, path::Path};
 use rstest::rstest;
 use serde_json::json;
 use verbatim_harness::{
-    case::{Case, ModelSource, Prompt, load_matrix, load_suites, parse_suite},
+    case::{Case, ModelSource, Past, Prompt, load_matrix, load_suites, parse_suite},
     maker::plan,
 };
 
@@ -142,6 +142,9 @@ fn digests_ignore_names_and_follow_content() {
     let case = &parse_suite("s", &suite().to_string()).unwrap()[0];
     let renamed = Case { id: "g".into(), column: "d".into(), required: false, ..case.clone() };
     assert_eq!(case.digest(), renamed.digest());
+    let past = Past { prompt: case.prompt.clone(), steps: 1, trim: 1 };
+    let continued = Case { past: Some(past), ..case.clone() };
+    assert_ne!(case.digest(), continued.digest());
     let longer = Case { steps: case.steps + 1, ..case.clone() };
     assert_ne!(case.digest(), longer.digest());
     let round_trip: Case = serde_json::from_str(&serde_json::to_string(case).unwrap()).unwrap();
@@ -166,6 +169,10 @@ fn digests_ignore_names_and_follow_content() {
 )]
 #[case("/base/adapter", json!({ "format": "peft", "kind": "full", "seed": 1 }), "full adapter")]
 #[case("/base/skip", json!(" "), "reason")]
+#[case("/base/past", json!({ "prompt": { "ids": [1] }, "steps": 1, "trim": 0 }), "trimmed")]
+#[case("/base/past", json!({ "prompt": { "ids": [] }, "steps": 1, "trim": 1 }), "past needs")]
+#[case("/base/past", json!({ "prompt": { "ids": [1] }, "steps": 0, "trim": 1 }), "past needs")]
+#[case("/base/past", json!({ "prompt": { "ids": [1] }, "steps": 1 }), "trim")]
 #[case(
     "/axes/d/f32/model/source",
     json!({ "made": null, "directory": { "path": "../elsewhere" } }),
