@@ -13,6 +13,7 @@ use crate::{
     Error, Event, GenerateRequest, Result,
     adapter::{AdapterDir, AdapterInfo, AdapterPlan},
     generate::check_sampling,
+    kv::KvQuantization,
     limits,
     models::Mutation,
     scheduler::{self, Job, Setup, Status},
@@ -29,6 +30,8 @@ pub struct EngineOptions {
     pub adapter: Option<PathBuf>,
     /// Prompt tokens per prefill call.
     pub prefill_step_size: usize,
+    /// Which layers keep quantized keys and values. Sequences take turns where any does.
+    pub kv: KvQuantization,
     /// Requests that may wait for a turn.
     pub queue_limit: usize,
     /// Sequences that run at once.
@@ -48,6 +51,7 @@ impl EngineOptions {
             model_dir: model_dir.into(),
             adapter: None,
             prefill_step_size: limits::DEFAULT_PREFILL_STEP_SIZE,
+            kv: KvQuantization::default(),
             queue_limit: limits::DEFAULT_QUEUE_LIMIT,
             max_active: limits::DEFAULT_MAX_ACTIVE,
             max_batch: 1,
@@ -75,6 +79,8 @@ pub struct ModelInfo {
     pub eos_token_ids: Vec<u32>,
     /// The adapter that every request uses.
     pub adapter: Option<AdapterInfo>,
+    /// Which layers keep quantized keys and values.
+    pub kv: KvQuantization,
 }
 
 /// A loaded model and its MLX thread. Cheap to clone; dropping the last clone ends running
@@ -137,6 +143,7 @@ impl Engine {
                 dir,
                 adapter,
                 prefill_step_size: options.prefill_step_size,
+                kv: options.kv.clone(),
                 max_active: options.max_active,
                 max_batch: options.max_batch,
                 mutation: options.mutation,
@@ -162,6 +169,7 @@ impl Engine {
             weight_bytes,
             eos_token_ids: tokenizer.eos_token_ids().clone(),
             adapter: adapter_info,
+            kv: options.kv,
         };
         let queue_limit = options.queue_limit.max(1);
         let jobs = Some(jobs);

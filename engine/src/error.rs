@@ -25,6 +25,9 @@ pub enum Error {
     /// An adapter is malformed, not supported or made for another model.
     #[error("adapter: {0}")]
     Adapter(String),
+    /// The setting of quantized keys and values does not fit the model.
+    #[error("key-value quantization: {0}")]
+    Kv(String),
     /// The tokenizer or its configuration is malformed or not supported.
     #[error("tokenizer: {0}")]
     Tokenizer(String),

@@ -27,6 +27,7 @@ mod cache;
 mod engine;
 mod error;
 mod generate;
+pub mod kv;
 pub mod limits;
 mod mlx;
 mod models;

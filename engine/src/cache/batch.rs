@@ -14,10 +14,22 @@ pub use kv::BatchKvCache;
 pub use rotating::BatchRotatingKvCache;
 
 use super::{ArraysCache, KvCache, LayerCache, RotatingKvCache};
-use crate::{Error, Result, mlx::ops::slice_rows};
+use crate::{Error, Result, mlx::ops::slice_rows, nn::Rows};
 
 /// Keys and values: `[B, KV, rows, D]` each.
 type Buffers = (Array, Array);
+
+/// The arrays of unpacked keys and values.
+fn plain((keys, values): (Rows, Rows)) -> Result<Buffers> {
+    match (keys, values) {
+        (Rows::Plain(keys), Rows::Plain(values)) => Ok((keys, values)),
+        _ => Err(Error::Mlx("packed keys and values cannot be part of a batch".into())),
+    }
+}
+
+fn as_rows((keys, values): Buffers) -> (Rows, Rows) {
+    (Rows::Plain(keys), Rows::Plain(values))
+}
 
 /// One layer's caches of single sequences as rows of one cache.
 ///

@@ -10,7 +10,11 @@ use std::{
 use mlx_rs::{Array, Dtype};
 
 use super::{ArraysCache, KvCache, LayerCache, RotatingKvCache};
-use crate::{Error, Result, limits, weights::read_header};
+use crate::{
+    Error, Result, limits,
+    nn::{KvFormat, Rows},
+    weights::read_header,
+};
 
 /// One value of a cache's state.
 pub(super) enum Item<'a> {
@@ -30,9 +34,21 @@ fn item(array: Option<&Array>) -> Item<'_> {
 }
 
 /// Both buffers, or two items without a value.
-pub(super) fn buffer_items(buffers: Option<&(Array, Array)>) -> [(&'static str, Item<'_>); 2] {
-    [("0", item(buffers.map(|(k, _)| k))), ("1", item(buffers.map(|(_, v)| v)))]
+pub(super) fn buffer_items(buffers: Option<&(Rows, Rows)>) -> Vec<(&'static str, Item<'_>)> {
+    let Some((keys, values)) = buffers else { return vec![("0", Item::None), ("1", Item::None)] };
+    let named = |rows: &'_ Rows, names: PartNames| match rows {
+        Rows::Plain(_) => vec![names.0],
+        Rows::Packed(..) => names.1.to_vec(),
+    };
+    let names = named(keys, KEY_NAMES).into_iter().chain(named(values, VALUE_NAMES));
+    names.zip(keys.arrays().iter().chain(values.arrays()).map(Item::Array)).collect()
 }
+
+/// The name of plain rows, and those of packed ones' arrays.
+type PartNames = (&'static str, [&'static str; 3]);
+
+const KEY_NAMES: PartNames = ("0", ["0.0", "0.1", "0.2"]);
+const VALUE_NAMES: PartNames = ("1", ["1.0", "1.1", "1.2"]);
 
 /// Writes `caches` and, beside them, `metadata`, to the safetensors file `path`.
 ///
@@ -112,8 +128,15 @@ pub fn load(path: &Path) -> Result<(Vec<LayerCache>, BTreeMap<String, String>)> 
             return Err(fail(format!("holds more than {} caches", limits::MAX_LAYERS)));
         }
         let cache = match class.as_str() {
-            "KVCache" => saved.kv(i).map(LayerCache::Kv),
-            "RotatingKVCache" => saved.rotating(i).map(LayerCache::Rotating),
+            "KVCache" => saved.kv(i, None).map(LayerCache::Kv),
+            "QuantizedKVCache" => {
+                saved.format(i, ["3", "4"]).and_then(|f| saved.kv(i, Some(f))).map(LayerCache::Kv)
+            }
+            "RotatingKVCache" => saved.rotating(i, None).map(LayerCache::Rotating),
+            "RotatingQuantizedKVCache" => saved
+                .format(i, ["6", "7"])
+                .and_then(|f| saved.rotating(i, Some(f)))
+                .map(LayerCache::Rotating),
             "ArraysCache" => saved.recurrent(i).map(LayerCache::Arrays),
             other => Err(format!("is a {other:.40}, which this engine does not have")),
         };
@@ -144,18 +167,18 @@ struct Saved {
 }
 
 impl Saved {
-    fn kv(&mut self, i: usize) -> Result<KvCache, String> {
-        let buffers = self.buffers(i)?;
+    fn kv(&mut self, i: usize, format: Option<KvFormat>) -> Result<KvCache, String> {
+        let buffers = self.buffers(i, format)?;
         let offset = self.number(i, "2")?;
         let rows = rows(buffers.as_ref());
         if offset > rows {
             return Err(format!("claims {offset} tokens in {rows} rows"));
         }
-        Ok(KvCache::from_parts(buffers, offset))
+        Ok(KvCache::from_parts(buffers, offset, format))
     }
 
-    fn rotating(&mut self, i: usize) -> Result<RotatingKvCache, String> {
-        let buffers = self.buffers(i)?;
+    fn rotating(&mut self, i: usize, format: Option<KvFormat>) -> Result<RotatingKvCache, String> {
+        let buffers = self.buffers(i, format)?;
         let [offset, keep, max_size, idx] = [
             self.number(i, "2")?,
             self.number(i, "3")?,
@@ -170,7 +193,7 @@ impl Saved {
                  {rows}"
             ));
         }
-        Ok(RotatingKvCache::from_parts(buffers, [offset, keep, max_size, idx]))
+        Ok(RotatingKvCache::from_parts(buffers, [offset, keep, max_size, idx], format))
     }
 
     fn recurrent(&mut self, i: usize) -> Result<ArraysCache, String> {
@@ -181,17 +204,60 @@ impl Saved {
         Ok(ArraysCache { conv, delta, ..ArraysCache::default() })
     }
 
+    /// The group size and the bits at `names`.
+    fn format(&mut self, i: usize, names: [&str; 2]) -> Result<KvFormat, String> {
+        let [group_size, bits] = [self.number(i, names[0])?, self.number(i, names[1])?];
+        KvFormat::new(bits as u64, group_size as u64)
+            .map_err(|_| format!("has {bits} bits in groups of {group_size}"))
+    }
+
+    /// Keys and values, or neither.
+    fn buffers(
+        &mut self,
+        i: usize,
+        format: Option<KvFormat>,
+    ) -> Result<Option<(Rows, Rows)>, String> {
+        let Some(format) = format.filter(|_| !self.none.contains(&format!("{i}.0"))) else {
+            let plain = self.plain(i)?;
+            return Ok(plain.map(|(k, v)| (Rows::Plain(k), Rows::Plain(v))));
+        };
+        let keys = self.packed(i, KEY_NAMES.1, format)?;
+        let values = self.packed(i, VALUE_NAMES.1, format)?;
+        let alike = keys.arrays()[0].shape()[..3] == values.arrays()[0].shape()[..3];
+        if !alike || keys.arrays()[1].dtype() != values.arrays()[1].dtype() {
+            return Err("has keys and values that do not belong together".into());
+        }
+        Ok(Some((keys, values)))
+    }
+
+    /// Packed rows: weights, scales and biases that fit `format` and each other.
+    fn packed(&mut self, i: usize, names: [&str; 3], format: KvFormat) -> Result<Rows, String> {
+        let [w, s, b] = [self.take(i, names[0])?, self.take(i, names[1])?, self.take(i, names[2])?];
+        let packed = w.ndim() == 4 && s.ndim() == 4 && w.size() > 0 && w.dtype() == Dtype::Uint32;
+        let alike = packed && w.shape()[..3] == s.shape()[..3] && s.shape() == b.shape();
+        let fits = alike
+            && w.dim(-1) * 32 == s.dim(-1) * format.group_size() as i32 * format.bits() as i32;
+        if !fits || !is_float(&s) || s.dtype() != b.dtype() {
+            return Err(format!(
+                "has weights {:?}, scales {:?} and biases {:?}",
+                w.shape(),
+                s.shape(),
+                b.shape()
+            ));
+        }
+        Ok(Rows::Packed([w, s, b], format))
+    }
+
     /// Keys and values: both `[B, KV, rows, D]` of one dtype, or neither.
-    fn buffers(&mut self, i: usize) -> Result<Option<(Array, Array)>, String> {
+    fn plain(&mut self, i: usize) -> Result<Option<(Array, Array)>, String> {
         let (keys, values) = match (self.optional(i, "0")?, self.optional(i, "1")?) {
             (Some(keys), Some(values)) => (keys, values),
             (None, None) => return Ok(None),
             _ => return Err("has keys or values, not both".into()),
         };
-        let float = matches!(keys.dtype(), Dtype::Bfloat16 | Dtype::Float16 | Dtype::Float32);
         let alike =
             keys.ndim() == 4 && values.ndim() == 4 && keys.shape()[..3] == values.shape()[..3];
-        if !float || !alike || keys.dtype() != values.dtype() || keys.size() == 0 {
+        if !is_float(&keys) || !alike || keys.dtype() != values.dtype() || keys.size() == 0 {
             return Err(format!(
                 "has keys {:?} of {:?} and values {:?} of {:?}",
                 keys.shape(),
@@ -227,8 +293,12 @@ impl Saved {
     }
 }
 
-fn rows(buffers: Option<&(Array, Array)>) -> i32 {
-    buffers.map_or(0, |(keys, _)| keys.dim(-2))
+fn is_float(array: &Array) -> bool {
+    matches!(array.dtype(), Dtype::Bfloat16 | Dtype::Float16 | Dtype::Float32)
+}
+
+fn rows(buffers: Option<&(Rows, Rows)>) -> i32 {
+    buffers.map_or(0, |(keys, _)| keys.len())
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
-//! Growing key-value cache (`KVCache` of `mlx_lm/models/cache.py`).
+//! Growing key-value cache (`KVCache` and `QuantizedKVCache` of `mlx_lm/models/cache.py`).
 
-use mlx_rs::{Array, ops};
+use mlx_rs::Array;
 
 use super::file::{Item, Parts, buffer_items};
 use crate::{
     Result,
-    mlx::ops::{slice_rows, slice_update_rows},
-    nn::Mask,
+    nn::{KvFormat, Mask, Rows},
 };
 
 /// Rows by which the buffers grow.
@@ -15,9 +14,10 @@ const STEP: i32 = 256;
 /// Keys and values in buffers that grow by [`STEP`] rows; rows from `offset` on are unused.
 #[derive(Debug, Clone, Default)]
 pub struct KvCache {
-    /// `[B, KV, capacity, D]` each.
-    buffers: Option<(Array, Array)>,
+    buffers: Option<(Rows, Rows)>,
     offset: i32,
+    /// How rows are packed before they are stored.
+    format: Option<KvFormat>,
 }
 
 impl KvCache {
@@ -36,33 +36,56 @@ impl KvCache {
     }
 
     /// Writes `k, v: [B, KV, S, D]` behind the stored rows and returns the filled part.
-    pub fn update_and_fetch(&mut self, k: &Array, v: &Array) -> Result<(Array, Array)> {
-        append(&mut self.buffers, &mut self.offset, k, v)
+    pub fn update_and_fetch(&mut self, k: &Array, v: &Array) -> Result<(Rows, Rows)> {
+        let (k, v) = (Rows::Plain(k.clone()), Rows::Plain(v.clone()));
+        let new = (k.packed(self.format)?, v.packed(self.format)?);
+        append(&mut self.buffers, &mut self.offset, &new)
+    }
+
+    /// Packs what is stored, unused rows included, and every row to come (`to_quantized`).
+    pub fn quantize(&mut self, format: KvFormat) -> Result<()> {
+        self.format = self.format.or(Some(format));
+        if let Some((keys, values)) = self.buffers.take() {
+            self.buffers = Some((keys.packed(self.format)?, values.packed(self.format)?));
+        }
+        Ok(())
+    }
+
+    /// How rows are packed.
+    pub fn format(&self) -> Option<KvFormat> {
+        self.format
     }
 
     /// The filled part of both buffers, or nothing before the first token.
-    pub(super) fn filled(&self) -> Result<Option<(Array, Array)>> {
+    pub(super) fn filled(&self) -> Result<Option<(Rows, Rows)>> {
         let Some((keys, values)) = self.buffers.as_ref().filter(|_| self.offset > 0) else {
             return Ok(None);
         };
-        Ok(Some((slice_rows(keys, 0, self.offset)?, slice_rows(values, 0, self.offset)?)))
+        Ok(Some((keys.slice(0, self.offset)?, values.slice(0, self.offset)?)))
     }
 
     /// Both buffers, or nothing before the first token.
     pub fn state(&self) -> Vec<&Array> {
-        self.buffers.iter().flat_map(|(k, v)| [k, v]).collect()
+        self.buffers.iter().flat_map(|(k, v)| k.arrays().iter().chain(v.arrays())).collect()
     }
 
     /// The state as mlx-lm names it.
     pub(super) fn parts(&self) -> Parts<'_> {
-        let mut items = Vec::from(buffer_items(self.buffers.as_ref()));
+        let mut items = buffer_items(self.buffers.as_ref());
         items.push(("2", Item::Number(self.offset)));
-        Parts { class: "KVCache", items }
+        let Some(format) = self.format else { return Parts { class: "KVCache", items } };
+        items.push(("3", Item::Number(format.group_size() as i32)));
+        items.push(("4", Item::Number(format.bits() as i32)));
+        Parts { class: "QuantizedKVCache", items }
     }
 
     /// A cache of checked parts.
-    pub(super) fn from_parts(buffers: Option<(Array, Array)>, offset: i32) -> Self {
-        Self { buffers, offset }
+    pub(super) fn from_parts(
+        buffers: Option<(Rows, Rows)>,
+        offset: i32,
+        format: Option<KvFormat>,
+    ) -> Self {
+        Self { buffers, offset, format }
     }
 
     /// Forgets the last `n` tokens, or all; returns how many.
@@ -73,26 +96,25 @@ impl KvCache {
     }
 }
 
-/// Writes `k, v: [B, KV, S, D]` at `end`, which moves behind them, into buffers that grow when they
-/// are full. Returns the part before `end`.
+/// Writes the rows of `new` at `end`, which moves behind them, into buffers that grow when they are
+/// full. Returns the part before `end`.
 pub(super) fn append(
-    buffers: &mut Option<(Array, Array)>,
+    buffers: &mut Option<(Rows, Rows)>,
     end: &mut i32,
-    k: &Array,
-    v: &Array,
-) -> Result<(Array, Array)> {
+    new: &(Rows, Rows),
+) -> Result<(Rows, Rows)> {
     let start = *end;
-    let stop = start + k.dim(-2);
+    let stop = start + new.0.len();
     let (keys, values) = match buffers.take() {
-        Some((keys, values)) if stop <= keys.dim(-2) => (keys, values),
-        Some((keys, values)) => (grown(keys, k, start)?, grown(values, v, start)?),
-        None => (fresh_rows(k)?, fresh_rows(v)?),
+        Some((keys, values)) if stop <= keys.len() => (keys, values),
+        Some((keys, values)) => (grown(keys, &new.0, start)?, grown(values, &new.1, start)?),
+        None => (fresh_rows(&new.0)?, fresh_rows(&new.1)?),
     };
-    let keys = slice_update_rows(&keys, k, start)?;
-    let values = slice_update_rows(&values, v, start)?;
+    let keys = keys.written(&new.0, start)?;
+    let values = values.written(&new.1, start)?;
     *end = stop;
-    let filled = if stop < keys.dim(-2) {
-        (slice_rows(&keys, 0, stop)?, slice_rows(&values, 0, stop)?)
+    let filled = if stop < keys.len() {
+        (keys.slice(0, stop)?, values.slice(0, stop)?)
     } else {
         (keys.clone(), values.clone())
     };
@@ -101,15 +123,12 @@ pub(super) fn append(
 }
 
 /// Zeroed rows for at least the rows of `like`, in whole steps.
-fn fresh_rows(like: &Array) -> Result<Array> {
-    let mut shape = like.shape().to_vec();
-    let axis = shape.len() - 2;
-    shape[axis] = (STEP + shape[axis] - 1) / STEP * STEP;
-    Ok(ops::zeros_dtype(&shape, like.dtype())?)
+fn fresh_rows(like: &Rows) -> Result<Rows> {
+    like.zeros((STEP + like.len() - 1) / STEP * STEP)
 }
 
 /// `buffer` with room for the rows of `new` behind its first `used` rows.
-fn grown(buffer: Array, new: &Array, used: i32) -> Result<Array> {
-    let kept = if used % STEP == 0 { buffer } else { slice_rows(&buffer, 0, used)? };
-    Ok(ops::concatenate(&[kept, fresh_rows(new)?], -2)?)
+fn grown(buffer: Rows, new: &Rows, used: i32) -> Result<Rows> {
+    let kept = if used % STEP == 0 { buffer } else { buffer.slice(0, used)? };
+    Rows::concatenate(&[kept, fresh_rows(new)?])
 }

@@ -20,7 +20,7 @@ pub use rotating::RotatingKvCache;
 
 use crate::{
     Error, Result,
-    nn::{Mask, Position},
+    nn::{KvFormat, Mask, Position, Rows},
 };
 
 /// One layer's state. A sequence, or a batch of sequences, owns one per caching layer, in layer
@@ -82,13 +82,39 @@ impl LayerCache {
     }
 
     /// Appends `k, v: [B, KV, S, D]`; returns all keys and values to attend to.
-    pub fn update_and_fetch(&mut self, k: &Array, v: &Array) -> Result<(Array, Array)> {
+    pub fn update_and_fetch(&mut self, k: &Array, v: &Array) -> Result<(Rows, Rows)> {
+        let plain = |(k, v)| (Rows::Plain(k), Rows::Plain(v));
         match self {
             Self::Kv(c) => c.update_and_fetch(k, v),
             Self::Rotating(c) => c.update_and_fetch(k, v),
             Self::Arrays(_) => Err(Error::Mlx("a recurrent layer has no keys and values".into())),
-            Self::BatchKv(c) => c.update_and_fetch(k, v),
-            Self::BatchRotating(c) => c.update_and_fetch(k, v),
+            Self::BatchKv(c) => c.update_and_fetch(k, v).map(plain),
+            Self::BatchRotating(c) => c.update_and_fetch(k, v).map(plain),
+        }
+    }
+
+    /// Packs keys and values, those stored and those to come; recurrent state has none. What is
+    /// packed already keeps its format.
+    ///
+    /// # Errors
+    /// [`Error::Mlx`] for a batch: its rows are packed before they join.
+    pub fn quantize(&mut self, format: KvFormat) -> Result<()> {
+        match self {
+            Self::Kv(c) => c.quantize(format),
+            Self::Rotating(c) => c.quantize(format),
+            Self::Arrays(_) => Ok(()),
+            Self::BatchKv(_) | Self::BatchRotating(_) => {
+                Err(Error::Mlx("a batch's keys and values cannot be packed".into()))
+            }
+        }
+    }
+
+    /// How keys and values are packed.
+    pub fn format(&self) -> Option<KvFormat> {
+        match self {
+            Self::Kv(c) => c.format(),
+            Self::Rotating(c) => c.format(),
+            Self::Arrays(_) | Self::BatchKv(_) | Self::BatchRotating(_) => None,
         }
     }
 

@@ -1,12 +1,12 @@
-//! Key-value cache of a sliding window (`RotatingKVCache` of `mlx_lm/models/cache.py`).
+//! Key-value cache of a sliding window (`RotatingKVCache` of `mlx_lm/models/cache.py`, and
+//! `RotatingQuantizedKVCache` of `optiq/runtime/kv/rotating.py`).
 
 use mlx_rs::{Array, ops};
 
 use super::file::{Item, Parts, buffer_items};
 use crate::{
     Result,
-    mlx::ops::{slice_rows, slice_update_rows},
-    nn::Mask,
+    nn::{KvFormat, Mask, Rows},
 };
 
 /// Rows by which the buffers grow while single tokens arrive.
@@ -19,8 +19,7 @@ const STEP: i32 = 256;
 /// they lie, so their order is part of the result.
 #[derive(Debug, Clone)]
 pub struct RotatingKvCache {
-    /// `[B, KV, rows, D]` each.
-    buffers: Option<(Array, Array)>,
+    buffers: Option<(Rows, Rows)>,
     /// Tokens seen.
     offset: i32,
     /// Row behind the one written last.
@@ -28,6 +27,8 @@ pub struct RotatingKvCache {
     max_size: i32,
     /// Rows at the start that are never overwritten.
     keep: i32,
+    /// How rows are packed before they are stored.
+    format: Option<KvFormat>,
     /// Hands rows out in temporal order: a deliberate mistake.
     reordered: bool,
 }
@@ -36,7 +37,7 @@ impl RotatingKvCache {
     /// An empty cache for the last `max_size` tokens, the first `keep` of all among them.
     pub fn new(max_size: usize, keep: usize) -> Self {
         let (max_size, keep) = (max_size as i32, keep as i32);
-        Self { buffers: None, offset: 0, idx: 0, max_size, keep, reordered: false }
+        Self { buffers: None, offset: 0, idx: 0, max_size, keep, format: None, reordered: false }
     }
 
     /// The same cache, with rows handed out oldest first.
@@ -57,21 +58,38 @@ impl RotatingKvCache {
     }
 
     /// The tokens within the window, oldest first, or nothing before the first one.
-    pub(super) fn held(&self) -> Result<Option<(Array, Array)>> {
+    pub(super) fn held(&self) -> Result<Option<(Rows, Rows)>> {
         let n = self.offset.min(self.max_size);
         let Some((keys, values)) = self.buffers.as_ref().filter(|_| n > 0) else {
             return Ok(None);
         };
-        let last = |rows: Array| slice_rows(&rows, rows.dim(-2) - n, rows.dim(-2));
+        let last = |rows: Rows| rows.slice(rows.len() - n, rows.len());
         Ok(Some((last(self.temporal(keys)?)?, last(self.temporal(values)?)?)))
     }
 
     /// Appends `k, v: [B, KV, S, D]`; returns the rows to attend to, in the order of the buffers.
-    pub fn update_and_fetch(&mut self, k: &Array, v: &Array) -> Result<(Array, Array)> {
-        if k.dim(-2) == 1 {
-            return self.update_in_place(k, v);
+    pub fn update_and_fetch(&mut self, k: &Array, v: &Array) -> Result<(Rows, Rows)> {
+        let (k, v) = (Rows::Plain(k.clone()), Rows::Plain(v.clone()));
+        let (k, v) = (k.packed(self.format)?, v.packed(self.format)?);
+        if k.len() == 1 {
+            return self.update_in_place(&k, &v);
         }
-        self.update_concat(k, v)
+        self.update_concat(&k, &v)
+    }
+
+    /// Packs the rows where they lie, and every row to come (`quantize_cache_layer` of
+    /// `optiq/runtime/kv/rotating.py`).
+    pub fn quantize(&mut self, format: KvFormat) -> Result<()> {
+        self.format = self.format.or(Some(format));
+        if let Some((keys, values)) = self.buffers.take() {
+            self.buffers = Some((keys.packed(self.format)?, values.packed(self.format)?));
+        }
+        Ok(())
+    }
+
+    /// How rows are packed.
+    pub fn format(&self) -> Option<KvFormat> {
+        self.format
     }
 
     /// The mask for `new` further tokens that see the last `window` each (`max_size` when `None`).
@@ -90,21 +108,28 @@ impl RotatingKvCache {
 
     /// Both buffers, or nothing before the first token.
     pub fn state(&self) -> Vec<&Array> {
-        self.buffers.iter().flat_map(|(k, v)| [k, v]).collect()
+        self.buffers.iter().flat_map(|(k, v)| k.arrays().iter().chain(v.arrays())).collect()
     }
 
     /// The state as mlx-lm names it.
     pub(super) fn parts(&self) -> Parts<'_> {
-        let mut items = Vec::from(buffer_items(self.buffers.as_ref()));
+        let mut items = buffer_items(self.buffers.as_ref());
         let numbers = [("2", self.offset), ("3", self.keep), ("4", self.max_size), ("5", self.idx)];
         items.extend(numbers.map(|(name, n)| (name, Item::Number(n))));
-        Parts { class: "RotatingKVCache", items }
+        let Some(format) = self.format else { return Parts { class: "RotatingKVCache", items } };
+        items.push(("6", Item::Number(format.group_size() as i32)));
+        items.push(("7", Item::Number(format.bits() as i32)));
+        Parts { class: "RotatingQuantizedKVCache", items }
     }
 
     /// A cache of checked parts: `offset`, `keep`, `max_size`, `idx`.
-    pub(super) fn from_parts(buffers: Option<(Array, Array)>, numbers: [i32; 4]) -> Self {
+    pub(super) fn from_parts(
+        buffers: Option<(Rows, Rows)>,
+        numbers: [i32; 4],
+        format: Option<KvFormat>,
+    ) -> Self {
         let [offset, keep, max_size, idx] = numbers;
-        Self { buffers, offset, idx, max_size, keep, reordered: false }
+        Self { buffers, offset, idx, max_size, keep, format, reordered: false }
     }
 
     /// Whether tokens can be forgotten again: not once a row was overwritten.
@@ -121,25 +146,25 @@ impl RotatingKvCache {
         n as usize
     }
 
-    fn update_concat(&mut self, k: &Array, v: &Array) -> Result<(Array, Array)> {
+    fn update_concat(&mut self, k: &Rows, v: &Rows) -> Result<(Rows, Rows)> {
         let (keys, values) = match self.buffers.take() {
             None => (k.clone(), v.clone()),
             Some((keys, values)) => {
                 let (keys, values) = (self.temporal(&keys)?, self.temporal(&values)?);
                 // Every new token gets to see `max_size` rows, its own included.
-                let surplus = keys.dim(-2) - self.max_size + 1;
+                let surplus = keys.len() - self.max_size + 1;
                 (self.trimmed(&keys, surplus, Some(k))?, self.trimmed(&values, surplus, Some(v))?)
             }
         };
-        self.offset += k.dim(-2);
-        self.idx = keys.dim(-2);
+        self.offset += k.len();
+        self.idx = keys.len();
         self.buffers = Some((keys.clone(), values.clone()));
         Ok((keys, values))
     }
 
-    fn update_in_place(&mut self, k: &Array, v: &Array) -> Result<(Array, Array)> {
+    fn update_in_place(&mut self, k: &Rows, v: &Rows) -> Result<(Rows, Rows)> {
         let (keys, values) = self.with_room(k, v)?;
-        let surplus = keys.dim(-2) - self.max_size;
+        let surplus = keys.len() - self.max_size;
         let (keys, values) = if surplus > 0 {
             self.idx = self.max_size;
             (self.trimmed(&keys, surplus, None)?, self.trimmed(&values, surplus, None)?)
@@ -149,12 +174,12 @@ impl RotatingKvCache {
         if self.idx == self.max_size {
             self.idx = self.keep;
         }
-        let keys = slice_update_rows(&keys, k, self.idx)?;
-        let values = slice_update_rows(&values, v, self.idx)?;
+        let keys = keys.written(k, self.idx)?;
+        let values = values.written(v, self.idx)?;
         self.offset += 1;
         self.idx += 1;
-        let filled = if self.offset < keys.dim(-2) {
-            (slice_rows(&keys, 0, self.offset)?, slice_rows(&values, 0, self.offset)?)
+        let filled = if self.offset < keys.len() {
+            (keys.slice(0, self.offset)?, values.slice(0, self.offset)?)
         } else {
             (keys.clone(), values.clone())
         };
@@ -166,53 +191,53 @@ impl RotatingKvCache {
     }
 
     /// Takes the buffers out, grown where one more row has no place yet.
-    fn with_room(&mut self, k: &Array, v: &Array) -> Result<(Array, Array)> {
+    fn with_room(&mut self, k: &Rows, v: &Rows) -> Result<(Rows, Rows)> {
         let prev = self.offset;
-        let grows = |keys: &Array| prev >= keys.dim(-2) && keys.dim(-2) < self.max_size;
+        let grows = |keys: &Rows| prev >= keys.len() && keys.len() < self.max_size;
         let rows = STEP.min(self.max_size - prev);
         match self.buffers.take() {
             Some((keys, values)) if grows(&keys) => {
                 self.idx = prev;
-                let append = |old: &Array, new: &Array| -> Result<Array> {
-                    Ok(ops::concatenate(&[old, &zero_rows(new, rows)?], -2)?)
+                let append = |old: &Rows, new: &Rows| -> Result<Rows> {
+                    Rows::concatenate(&[old.clone(), new.zeros(rows)?])
                 };
                 Ok((append(&keys, k)?, append(&values, v)?))
             }
             Some(buffers) => Ok(buffers),
             None => {
                 self.idx = prev;
-                Ok((zero_rows(k, rows)?, zero_rows(v, rows)?))
+                Ok((k.zeros(rows)?, v.zeros(rows)?))
             }
         }
     }
 
     /// `rows` oldest first, without those that hold nothing yet.
-    fn temporal(&self, rows: &Array) -> Result<Array> {
-        let n = rows.dim(-2);
+    fn temporal(&self, rows: &Rows) -> Result<Rows> {
+        let n = rows.len();
         if self.idx == n {
             return Ok(rows.clone());
         }
         if self.idx < self.offset {
             let parts = [
-                slice_rows(rows, 0, self.keep)?,
-                slice_rows(rows, self.idx, n)?,
-                slice_rows(rows, self.keep, self.idx)?,
+                rows.slice(0, self.keep)?,
+                rows.slice(self.idx, n)?,
+                rows.slice(self.keep, self.idx)?,
             ];
-            return Ok(ops::concatenate(&parts, -2)?);
+            return Ok(Rows::concatenate(&parts)?);
         }
-        slice_rows(rows, 0, self.idx)
+        rows.slice(0, self.idx)
     }
 
     /// `rows` without the oldest `surplus` behind the kept ones, followed by `append`.
-    fn trimmed(&self, rows: &Array, surplus: i32, append: Option<&Array>) -> Result<Array> {
+    fn trimmed(&self, rows: &Rows, surplus: i32, append: Option<&Rows>) -> Result<Rows> {
         let mut parts = if surplus > 0 {
             let from = surplus + self.keep;
-            vec![slice_rows(rows, 0, self.keep)?, slice_rows(rows, from, rows.dim(-2))?]
+            vec![rows.slice(0, self.keep)?, rows.slice(from, rows.len())?]
         } else {
             vec![rows.clone()]
         };
         parts.extend(append.cloned());
-        Ok(ops::concatenate(&parts, -2)?)
+        Ok(Rows::concatenate(&parts)?)
     }
 
     /// One token sees every row, unless its window is narrower than the cache.

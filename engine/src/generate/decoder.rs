@@ -3,6 +3,8 @@
 //! Same model calls in the same order: the prompt in chunks, its last token alone, and one step
 //! dispatched ahead of each token that is read, past the last one too.
 
+use std::sync::Arc;
+
 use mlx_rs::{
     Array, memory, ops,
     transforms::{async_eval, eval},
@@ -12,6 +14,7 @@ use super::{processors::Processors, sampler::Sampler};
 use crate::{
     Capture, Past, Result, Sampling,
     cache::{self, LayerCache},
+    kv::KvQuantization,
     mlx,
     models::{Model, Mutation, Probe},
 };
@@ -32,6 +35,8 @@ pub struct DecoderOptions<'a> {
     pub sampling: &'a Sampling,
     /// Start of the key sequence.
     pub seed: u64,
+    /// Which keys and values are packed.
+    pub kv: &'a Arc<KvQuantization>,
     /// Arrays to hand out beside the tokens.
     pub capture: Capture,
     /// Deliberate mistake for the harness's own tests.
@@ -64,6 +69,7 @@ pub struct Decoder {
     pub(super) processors: Processors,
     pub(super) pending: Option<Pending>,
     pub(super) capture: Capture,
+    kv: Arc<KvQuantization>,
     probe: Probe,
     calls: usize,
     tensors: Vec<(String, Array)>,
@@ -107,6 +113,7 @@ impl Decoder {
             processors: Processors::new(options.sampling),
             pending: None,
             capture: options.capture,
+            kv: Arc::clone(options.kv),
             probe: if options.capture.layers { Probe::recording() } else { Probe::default() },
             calls: 0,
             tensors: Vec::new(),
@@ -201,16 +208,17 @@ impl Decoder {
         Ok(self.prefilled)
     }
 
-    /// Whether the batch can do what this sequence asks for: layer outputs come from single rows,
-    /// and so does a past.
+    /// Whether the batch can do what this sequence asks for: layer outputs, a past and packed keys
+    /// and values come from single rows.
     pub fn fits_a_batch(&self) -> bool {
-        !self.capture.layers && self.past.is_none()
+        !self.capture.layers && self.past.is_none() && self.kv.is_none()
     }
 
     /// The model's hidden states for `ids: [S]`: `[1, S, hidden]`.
     fn call(&mut self, model: &dyn Model, ids: &Array) -> Result<Array> {
         let batch = ids.reshape(&[1, -1])?;
         let hidden = model.hidden(&batch, &mut self.caches, &mut self.probe)?;
+        self.kv.apply(&mut self.caches)?;
         let call = self.calls;
         self.calls += 1;
         let seen = self.probe.drain();

@@ -28,6 +28,15 @@ pub struct Packed<'a> {
 impl Packed<'_> {
     /// `x Wᵀ`.
     pub fn matmul(&self, x: &Array) -> Result<Array> {
+        self.product(x, true)
+    }
+
+    /// `x W`.
+    pub fn matmul_untransposed(&self, x: &Array) -> Result<Array> {
+        self.product(x, false)
+    }
+
+    fn product(&self, x: &Array, transpose: bool) -> Result<Array> {
         with_default_stream(|s| {
             array_from("quantized_matmul", |out| {
                 // SAFETY: live handles, or an empty one where MLX takes none; a static mode name.
@@ -38,7 +47,7 @@ impl Packed<'_> {
                         self.weight.as_ptr(),
                         self.scales.as_ptr(),
                         optional(self.biases),
-                        true,
+                        transpose,
                         some(self.spec.group_size),
                         some(self.spec.bits as usize),
                         mode_name(self.spec.mode).as_ptr(),

@@ -28,6 +28,9 @@ pub trait Model {
     /// Empty state for a new sequence.
     fn new_caches(&self) -> Vec<LayerCache>;
 
+    /// The head dimension of each cache's keys and values; `None` for recurrent state.
+    fn head_dims(&self) -> Vec<Option<usize>>;
+
     /// Every weight, in a fixed order.
     fn weights(&self) -> Vec<&Array>;
 

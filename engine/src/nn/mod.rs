@@ -8,6 +8,7 @@ mod linear;
 mod norm;
 mod params;
 mod rope;
+mod rows;
 mod scalar;
 mod switch;
 
@@ -19,5 +20,6 @@ pub use linear::Linear;
 pub use norm::{RmsNorm, rms_norm};
 pub use params::Params;
 pub use rope::{Position, Rope};
+pub use rows::{KvFormat, Rows};
 pub use scalar::WeakScalar;
 pub use switch::SwitchGlu;

@@ -1,12 +1,13 @@
 //! One request on the MLX thread: its decoder, and what its reader gets of it.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use tokio::sync::mpsc;
 
 use crate::{
     Event, FinishReason, Finished, GenerateRequest, Result, Stats, TokenEvent, TokenLogprob,
     generate::{Decoder, DecoderOptions, Progress, Step},
+    kv::KvQuantization,
     mlx,
     models::{Model, Mutation},
     text::TextPipeline,
@@ -56,6 +57,7 @@ pub(crate) struct Reader {
 pub(crate) struct Context<'a> {
     pub(crate) model: &'a dyn Model,
     pub(crate) prefill_step_size: usize,
+    pub(crate) kv: Arc<KvQuantization>,
     pub(crate) mutation: Mutation,
 }
 
@@ -69,6 +71,7 @@ impl Sequence {
             prefill_step_size: request.prefill_step_size.unwrap_or(context.prefill_step_size),
             sampling: &request.sampling,
             seed: request.sampling.seed.unwrap_or(fresh_seed),
+            kv: &context.kv,
             capture: request.capture,
             mutation: context.mutation,
             past: request.past.as_ref(),

@@ -20,6 +20,7 @@ use crate::{
     Error, Result,
     adapter::{self, AdapterPlan},
     cache::LayerCache,
+    kv::KvQuantization,
     limits::{self, WORKER_STACK_BYTES},
     mlx,
     models::{self, Model, Mutation},
@@ -42,6 +43,7 @@ pub(crate) struct Setup {
     pub(crate) dir: ModelDir,
     pub(crate) adapter: Option<AdapterPlan>,
     pub(crate) prefill_step_size: usize,
+    pub(crate) kv: KvQuantization,
     pub(crate) max_active: usize,
     pub(crate) max_batch: usize,
     pub(crate) mutation: Mutation,
@@ -83,6 +85,7 @@ impl Drop for DeadOnDrop {
 fn run(setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
     let loaded = build(&setup).and_then(|model| {
         check_batching(setup.max_batch)?;
+        setup.kv.check(&model.head_dims())?;
         let dtype = mlx::dtype_name(model.dtype())?;
         let facts = LoadedModel { vocab_size: model.vocab_size(), layers: model.layers(), dtype };
         Ok((model, facts))
@@ -103,6 +106,7 @@ fn run(setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
     let context = Context {
         model: model.as_ref(),
         prefill_step_size: setup.prefill_step_size,
+        kv: Arc::new(setup.kv),
         mutation: setup.mutation,
     };
     let mut worker = Worker {

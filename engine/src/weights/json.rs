@@ -38,17 +38,31 @@ pub fn read_object(path: &Path, limit: u64) -> Result<Map<String, Value>> {
     parse_object(&bytes).map_err(|reason| Error::file(path, reason))
 }
 
+/// Reads a file that holds one JSON list.
+///
+/// # Errors
+/// [`Error::File`] as [`read_object`].
+pub(crate) fn read_list(path: &Path, limit: u64) -> Result<Vec<Value>> {
+    match parse(&read_bounded(path, limit)?).map_err(|reason| Error::file(path, reason))? {
+        Value::Array(list) => Ok(list),
+        other => Err(Error::file(path, format!("holds {}; expected a JSON list", kind(&other)))),
+    }
+}
+
 /// Parses one JSON object; the error is a sentence without a file name.
 pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, String> {
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict
-        .deserialize(&mut deserializer)
-        .and_then(|value| deserializer.end().map(|()| value))
-        .map_err(|e| explain(&e))?;
-    match value {
+    match parse(bytes)? {
         Value::Object(map) => Ok(map),
         other => Err(format!("holds {}; expected a JSON object", kind(&other))),
     }
+}
+
+fn parse(bytes: &[u8]) -> Result<Value, String> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    Strict
+        .deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value))
+        .map_err(|e| explain(&e))
 }
 
 fn explain(error: &serde_json::Error) -> String {
@@ -65,7 +79,7 @@ fn explain(error: &serde_json::Error) -> String {
 }
 
 /// A JSON value's type in words.
-pub(super) fn kind(value: &Value) -> &'static str {
+pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

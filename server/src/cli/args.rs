@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::{Map, Value};
 use verbatim_engine::{Sampling, limits as engine_limits};
 
+use super::kv::KvArgs;
 use crate::{
     limits,
     logging::{LogFormat, LogLevel},
@@ -127,6 +128,9 @@ pub struct ServeArgs {
     /// Seconds that running requests get after SIGTERM
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub drain_timeout: Duration,
+    /// Quantized keys and values.
+    #[command(flatten)]
+    pub kv: KvArgs,
     /// Sampler defaults of requests that do not say.
     #[command(flatten)]
     pub sampler: SamplerArgs,
@@ -209,6 +213,9 @@ pub struct GenerateArgs {
     /// Prompt tokens per prefill call
     #[arg(long, value_name = "N", default_value_t = engine_limits::DEFAULT_PREFILL_STEP_SIZE, value_parser = positive)]
     pub prefill_step_size: usize,
+    /// Quantized keys and values.
+    #[command(flatten)]
+    pub kv: KvArgs,
     /// Main sampler settings.
     #[command(flatten)]
     pub sampler: SamplerArgs,
@@ -328,6 +335,9 @@ pub struct LogitsArgs {
     /// The file to write
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
+    /// Quantized keys and values.
+    #[command(flatten)]
+    pub kv: KvArgs,
 }
 
 fn bounded(text: &str, most: usize) -> Result<usize, String> {

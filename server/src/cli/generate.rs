@@ -17,6 +17,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<()> {
     let mut options = EngineOptions::new(&args.model);
     options.adapter.clone_from(&args.adapter);
     options.prefill_step_size = args.prefill_step_size;
+    options.kv = args.kv.quantization()?;
     let engine = Engine::load(options)?;
     let rendering = Rendering { template: None, args: args.chat_template_args.clone() };
     let prepared = Prepared::new(&engine, &rendering, request(args, &engine, &text)?)?;

@@ -24,6 +24,7 @@ pub(super) fn run(args: &LogitsArgs) -> Result<()> {
     let mut options = EngineOptions::new(&args.model);
     options.adapter.clone_from(&args.adapter);
     options.prefill_step_size = args.prefill_step_size;
+    options.kv = args.kv.quantization()?;
     let engine = Engine::load(options)?;
     let prompt = match prompt_text {
         Some(text) => engine.tokenizer().encode_prompt(&text)?,

@@ -3,6 +3,7 @@
 pub mod args;
 mod generate;
 mod inspect;
+mod kv;
 mod logits;
 mod output;
 mod serve;

@@ -37,6 +37,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
     if let Some(adapter) = &engine.model().adapter {
         tracing::info!(%adapter, "mounted");
     }
+    tracing::info!(kv = %engine.model().kv, "key-value cache");
     let template =
         template.map(|text| ChatTemplate::from_text(&text, engine.tokenizer())).transpose()?;
     let config = ServeConfig {
@@ -94,6 +95,7 @@ fn load(args: &ServeArgs) -> Result<Engine> {
     let mut options = EngineOptions::new(&args.model);
     options.adapter.clone_from(&args.adapter);
     options.prefill_step_size = args.prefill_step_size;
+    options.kv = args.kv.quantization()?;
     options.queue_limit = args.queue_limit;
     options.max_active = args.max_active;
     options.max_batch = args.max_batch;

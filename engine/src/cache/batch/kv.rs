@@ -2,7 +2,7 @@
 
 use mlx_rs::Array;
 
-use super::{Buffers, Side, merged, pick_both, pick_numbers, roll_rows, stacked};
+use super::{Buffers, Side, as_rows, merged, pick_both, pick_numbers, plain, roll_rows, stacked};
 use crate::{
     Result,
     cache::{KvCache, kv},
@@ -34,7 +34,10 @@ impl BatchKvCache {
         if length == 0 {
             return Ok(Self::new(caches.len()));
         }
-        let rows = caches.iter().map(KvCache::filled).collect::<Result<Vec<_>>>()?;
+        let rows = caches
+            .iter()
+            .map(|cache| cache.filled()?.map(plain).transpose())
+            .collect::<Result<Vec<_>>>()?;
         Ok(Self {
             buffers: Some(merged(&rows, length)?),
             idx: length,
@@ -55,7 +58,10 @@ impl BatchKvCache {
 
     /// Writes `k, v: [B, KV, S, D]` behind the stored tokens and returns the filled part.
     pub fn update_and_fetch(&mut self, k: &Array, v: &Array) -> Result<Buffers> {
-        kv::append(&mut self.buffers, &mut self.idx, k, v)
+        let mut rows = self.buffers.take().map(as_rows);
+        let filled = kv::append(&mut rows, &mut self.idx, &as_rows((k.clone(), v.clone())))?;
+        self.buffers = rows.map(plain).transpose()?;
+        plain(filled)
     }
 
     /// Announces tokens whose last `right_padding[i]` are padding in row `i`.
@@ -124,7 +130,8 @@ impl BatchKvCache {
         let (keys, values) = pick_both(buffers, &[row])?;
         let cut =
             |rows: &Array| -> Result<Array> { Ok(slice_rows(rows, from, self.idx)?.contiguous()?) };
-        Ok(KvCache::from_parts(Some((cut(&keys)?, cut(&values)?)), self.idx - from))
+        let rows = as_rows((cut(&keys)?, cut(&values)?));
+        Ok(KvCache::from_parts(Some(rows), self.idx - from, None))
     }
 
     /// Forgets the last `n` tokens of every row, or all; returns how many.

@@ -2,7 +2,7 @@
 
 use mlx_rs::{Array, ops};
 
-use super::{Buffers, Side, merged, pick_both, pick_numbers, roll_rows, stacked};
+use super::{Buffers, Side, as_rows, merged, pick_both, pick_numbers, plain, roll_rows, stacked};
 use crate::{
     Result,
     cache::{RotatingKvCache, rotating::zero_rows},
@@ -63,7 +63,10 @@ impl BatchRotatingKvCache {
         if length == 0 {
             return Ok(Self::new(max_size, caches.len()));
         }
-        let rows = caches.iter().map(RotatingKvCache::held).collect::<Result<Vec<_>>>()?;
+        let rows = caches
+            .iter()
+            .map(|cache| cache.held()?.map(plain).transpose())
+            .collect::<Result<Vec<_>>>()?;
         Ok(Self {
             buffers: Some(merged(&rows, length)?),
             offsets: caches.iter().map(|c| c.offset() as i32).collect(),
@@ -302,7 +305,8 @@ impl BatchRotatingKvCache {
         let cut =
             |rows: &Array| -> Result<Array> { Ok(slice_rows(rows, from, end)?.contiguous()?) };
         let numbers = [self.offsets[row], 0, self.max_size, end - from];
-        Ok(RotatingKvCache::from_parts(Some((cut(&keys)?, cut(&values)?)), numbers))
+        let rows = as_rows((cut(&keys)?, cut(&values)?));
+        Ok(RotatingKvCache::from_parts(Some(rows), numbers, None))
     }
 
     /// Whether tokens can be forgotten again: not once one was pushed out.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use crate::{
     cache::{ArraysCache, KvCache, LayerCache, RotatingKvCache, merge},
     mlx,
-    nn::{Mask, Position},
+    nn::{Mask, Position, Rows},
 };
 
 const WINDOW: usize = 6;
@@ -50,8 +50,8 @@ fn tokens(name: usize, first: usize, n: usize) -> Array {
     Array::from_slice(&values, &[1, 1, n as i32, 1])
 }
 
-fn told(array: &Array) -> Vec<usize> {
-    let array = array.contiguous().unwrap();
+fn told(rows: &Rows) -> Vec<usize> {
+    let array = rows.arrays()[0].contiguous().unwrap();
     mlx::to_f32(&array).unwrap().into_iter().map(|v| v as usize).collect()
 }
 
@@ -60,7 +60,7 @@ fn seen(cache: &mut LayerCache, keys: &Array, rows: usize, new: usize) -> Vec<Ve
     let mask = cache.mask(new, None).unwrap();
     let (all, values) = cache.update_and_fetch(keys, keys).unwrap();
     assert_eq!(told(&all), told(&values));
-    let n = all.dim(-2) as usize;
+    let n = all.len() as usize;
     let held = told(&all);
     let flags = match &mask {
         Mask::Array(mask) => Some(mlx::to_u32(&mask.contiguous().unwrap()).unwrap()),

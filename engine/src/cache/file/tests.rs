@@ -29,7 +29,7 @@ fn append(cache: &mut LayerCache, n: usize) -> Vec<u8> {
     let (k, v) = tokens(cache.offset(), n);
     let (keys, values) = cache.update_and_fetch(&k, &v).unwrap();
     let bytes = |a| mlx::to_named_tensor("", a).unwrap().data;
-    [bytes(&keys), bytes(&values)].concat()
+    keys.arrays().iter().chain(values.arrays()).flat_map(bytes).collect()
 }
 
 /// A growing cache, one that has wrapped around, one that has not, an empty one.

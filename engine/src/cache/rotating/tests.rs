@@ -5,7 +5,10 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::RotatingKvCache;
-use crate::{mlx, nn::Mask};
+use crate::{
+    mlx,
+    nn::{Mask, Rows},
+};
 
 /// Recorded by `oracle/python/cache_vectors.py`.
 const RECORDED: &str = include_str!("../../../tests/data/rotating_cache.json");
@@ -21,8 +24,8 @@ fn tokens(first: usize, n: usize) -> (Array, Array) {
 }
 
 /// The positions plus one that rows tell; zero for an empty one.
-fn told(rows: &Array) -> Vec<usize> {
-    let values = mlx::to_f32(rows).unwrap();
+fn told(rows: &Rows) -> Vec<usize> {
+    let values = mlx::to_f32(&rows.arrays()[0]).unwrap();
     values.chunks(2).map(|pair| pair[0] as usize).collect()
 }
 
@@ -172,9 +175,9 @@ fn other_dtypes_stay_what_they_are() {
     let mut cache = RotatingKvCache::new(2, 0);
     for _ in 0..3 {
         let (keys, _) = cache.update_and_fetch(&half(&k), &half(&v)).unwrap();
-        assert_eq!(keys.dtype(), Dtype::Bfloat16);
+        assert_eq!(keys.arrays()[0].dtype(), Dtype::Bfloat16);
         let one = ops::zeros_dtype(&[1, 1, 1, 2], Dtype::Bfloat16).unwrap();
         let (keys, _) = cache.update_and_fetch(&one, &one).unwrap();
-        assert_eq!(keys.dtype(), Dtype::Bfloat16);
+        assert_eq!(keys.arrays()[0].dtype(), Dtype::Bfloat16);
     }
 }

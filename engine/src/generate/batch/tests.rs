@@ -1,6 +1,6 @@
 //! Rows of a batch against the same sequences alone, on a model whose calls are counted.
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
 use mlx_rs::{Array, Dtype, ops};
 
@@ -43,6 +43,10 @@ impl Model for Counting {
         Ok(ops::sin(far)?)
     }
 
+    fn head_dims(&self) -> Vec<Option<usize>> {
+        vec![Some(1)]
+    }
+
     fn new_caches(&self) -> Vec<LayerCache> {
         vec![LayerCache::Kv(KvCache::default())]
     }
@@ -69,7 +73,9 @@ impl Model for Counting {
 }
 
 fn decoder(model: &Counting, prompt: &[u32], sampling: &Sampling) -> Decoder {
+    let kv = Arc::default();
     let options = DecoderOptions {
+        kv: &kv,
         prompt,
         max_tokens: 1000,
         prefill_step_size: 4,

@@ -7,14 +7,14 @@ use crate::{
     Result,
     cache::LayerCache,
     models::Mutation,
-    nn::{Linear, Mask, Params, RmsNorm, Rope, attend, rms_norm},
+    nn::{Linear, Mask, Params, RmsNorm, Rope, Rows, attend, rms_norm},
 };
 
 /// Keys and values of a layer, with the position of the first query: what sharing layers take.
 #[derive(Clone)]
 pub struct LayerKv {
-    keys: Array,
-    values: Array,
+    keys: Rows,
+    values: Rows,
     /// `[]` or `[B]` i32.
     offset: Array,
 }

@@ -199,6 +199,10 @@ impl Model for Gemma4 {
         kinds.iter().map(make).collect()
     }
 
+    fn head_dims(&self) -> Vec<Option<usize>> {
+        (0..self.config.caching_layers()).map(|layer| Some(self.config.head_dim(layer))).collect()
+    }
+
     fn weights(&self) -> Vec<&Array> {
         let mut out = Vec::new();
         self.embed_tokens.arrays(&mut out);

@@ -234,6 +234,10 @@ impl Model for Llama {
         self.blocks.iter().map(|_| LayerCache::Kv(KvCache::default())).collect()
     }
 
+    fn head_dims(&self) -> Vec<Option<usize>> {
+        self.blocks.iter().map(|block| Some(block.self_attn.head_dim as usize)).collect()
+    }
+
     fn weights(&self) -> Vec<&Array> {
         let mut out = Vec::new();
         self.embed_tokens.arrays(&mut out);

@@ -89,6 +89,10 @@ impl Attention {
         self.o_proj.forward(&ops::multiply(&out, ops::sigmoid(&gate)?)?)
     }
 
+    pub fn head_dim(&self) -> usize {
+        self.head_dim as usize
+    }
+
     pub fn arrays<'a>(&'a self, out: &mut Vec<&'a Array>) {
         for linear in [&self.q_proj, &self.k_proj, &self.v_proj, &self.o_proj] {
             linear.arrays(out);

@@ -229,6 +229,14 @@ impl Model for Qwen35 {
         self.blocks.iter().map(cache).collect()
     }
 
+    fn head_dims(&self) -> Vec<Option<usize>> {
+        let head_dim = |block: &Block| match &block.mixer {
+            Mixer::Linear(_) => None,
+            Mixer::Full(attention) => Some(attention.head_dim()),
+        };
+        self.blocks.iter().map(head_dim).collect()
+    }
+
     fn weights(&self) -> Vec<&Array> {
         let mut out = Vec::new();
         self.embed_tokens.arrays(&mut out);

@@ -1,0 +1,116 @@
+//! Keys or values of consecutive tokens, plain or packed.
+
+use mlx_rs::{Array, ops};
+
+use crate::{
+    Result,
+    mlx::{
+        ops::{slice_rows, slice_update_rows},
+        quantized::{Packed, pack},
+    },
+    weights::{ModuleQuantization, QuantMode},
+};
+
+/// How keys and values are packed: affine, in groups along the head dimension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KvFormat(ModuleQuantization);
+
+impl KvFormat {
+    /// Checks the combination: bits 2, 3, 4, 5, 6 or 8, groups of 32, 64 or 128 values. The error
+    /// says what would be accepted.
+    pub fn new(bits: u64, group_size: u64) -> Result<Self, String> {
+        ModuleQuantization::new(QuantMode::Affine, bits, group_size).map(Self)
+    }
+
+    /// Bits per value.
+    pub fn bits(self) -> u32 {
+        self.0.bits
+    }
+
+    /// Values that share a scale and a bias.
+    pub fn group_size(self) -> usize {
+        self.0.group_size
+    }
+}
+
+/// Keys or values, one row per token along axis -2 of every array.
+#[derive(Debug, Clone)]
+pub enum Rows {
+    /// `[B, KV, N, D]`.
+    Plain(Array),
+    /// Weights `[B, KV, N, D * bits / 32]` u32, scales and biases `[B, KV, N, D / group_size]`.
+    Packed([Array; 3], KvFormat),
+}
+
+impl Rows {
+    /// Packs plain rows `[B, KV, N, D]`.
+    pub fn pack(rows: &Array, format: KvFormat) -> Result<Self> {
+        let parts = pack(rows, format.0)?;
+        let parts = <[Array; 3]>::try_from(parts)
+            .map_err(|_| crate::Error::Mlx("affine packing gives three arrays".into()))?;
+        Ok(Self::Packed(parts, format))
+    }
+
+    /// The rows as `format` wants them; packed rows stay as they are.
+    pub fn packed(self, format: Option<KvFormat>) -> Result<Self> {
+        match (self, format) {
+            (Self::Plain(rows), Some(format)) => Self::pack(&rows, format),
+            (rows, _) => Ok(rows),
+        }
+    }
+
+    /// The number of rows.
+    pub fn len(&self) -> i32 {
+        self.arrays()[0].dim(-2)
+    }
+
+    /// The arrays, in the order of their documentation.
+    pub fn arrays(&self) -> &[Array] {
+        match self {
+            Self::Plain(rows) => std::slice::from_ref(rows),
+            Self::Packed(parts, _) => parts,
+        }
+    }
+
+    /// Rows `start..stop`.
+    pub fn slice(&self, start: i32, stop: i32) -> Result<Self> {
+        self.each(|_, rows| slice_rows(rows, start, stop))
+    }
+
+    /// `self` with the rows of `new`, of the same format, from `start` on.
+    pub fn written(&self, new: &Self, start: i32) -> Result<Self> {
+        self.each(|i, rows| slice_update_rows(rows, &new.arrays()[i], start))
+    }
+
+    /// `rows` rows of zeros of this kind.
+    pub fn zeros(&self, rows: i32) -> Result<Self> {
+        self.each(|_, like| {
+            let mut shape = like.shape().to_vec();
+            let axis = shape.len() - 2;
+            shape[axis] = rows;
+            Ok(ops::zeros_dtype(&shape, like.dtype())?)
+        })
+    }
+
+    /// All of `parts`, of one format and at least one, one after the other.
+    pub fn concatenate(parts: &[Self]) -> Result<Self> {
+        parts[0].each(|i, _| {
+            let arrays: Vec<&Array> = parts.iter().map(|part| &part.arrays()[i]).collect();
+            Ok(ops::concatenate(&arrays, -2)?)
+        })
+    }
+
+    fn each(&self, f: impl Fn(usize, &Array) -> Result<Array>) -> Result<Self> {
+        Ok(match self {
+            Self::Plain(rows) => Self::Plain(f(0, rows)?),
+            Self::Packed([w, s, b], format) => {
+                Self::Packed([f(0, w)?, f(1, s)?, f(2, b)?], *format)
+            }
+        })
+    }
+}
+
+/// What a quantized product reads of packed rows.
+pub(super) fn packed_view([weight, scales, biases]: &[Array; 3], format: KvFormat) -> Packed<'_> {
+    Packed { weight, scales, biases: Some(biases), spec: format.0 }
+}
