@@ -12,7 +12,7 @@ use crate::{
     weights::{Fields, kind, read_list},
 };
 
-pub use crate::nn::KvFormat;
+pub use crate::nn::{KvAttention, KvFormat};
 
 /// Largest number that is read before it is judged.
 const MAX_NUMBER: u64 = u32::MAX as u64;
@@ -24,6 +24,8 @@ pub struct KvQuantization {
     pub layers: KvLayers,
     /// Tokens that a layer holds at least before it is packed, once the model was called.
     pub start: usize,
+    /// How attention is computed on packed layers.
+    pub attention: KvAttention,
 }
 
 /// Which layers keep packed keys and values.
@@ -48,7 +50,7 @@ impl KvQuantization {
     pub fn from_file(path: &Path) -> Result<Self> {
         let list = read_list(path, limits::MAX_CONFIG_BYTES)?;
         let layers = listed(&list).map_err(|reason| Error::file(path, reason))?;
-        Ok(Self { layers: KvLayers::Listed(layers), start: 0 })
+        Ok(Self { layers: KvLayers::Listed(layers), ..Self::default() })
     }
 
     /// Whether every layer keeps the model's dtype.
@@ -104,7 +106,7 @@ impl KvQuantization {
             if !keeps_rows || cache.format().is_some() || cache.offset() < self.start {
                 continue;
             }
-            cache.quantize(format)?;
+            cache.quantize(format.read_by(self.attention))?;
             mlx_rs::transforms::eval(cache.state())?;
         }
         Ok(())
@@ -137,10 +139,16 @@ impl fmt::Display for KvQuantization {
                 )
             }
         }?;
-        if self.start > 0 && !self.is_none() {
+        if self.is_none() {
+            return Ok(());
+        }
+        if self.start > 0 {
             write!(f, ", from {} tokens", self.start)?;
         }
-        Ok(())
+        match self.attention {
+            KvAttention::Stock => write!(f, ", stock attention"),
+            KvAttention::Fused => write!(f, ", fused attention"),
+        }
     }
 }
 

@@ -11,25 +11,51 @@ use crate::{
     weights::{ModuleQuantization, QuantMode},
 };
 
-/// How keys and values are packed: affine, in groups along the head dimension.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct KvFormat(ModuleQuantization);
+/// How attention is computed on packed keys and values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KvAttention {
+    /// All scores at once, as mlx-lm does it.
+    #[default]
+    Stock,
+    /// In tiles of 512 keys wherever mlx-optiq does so: 4 and 8 bits, half-precision activations,
+    /// no window mask, no layer that borrows another's keys.
+    Fused,
+}
+
+/// How keys and values are packed: affine, in groups along the head dimension; and read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KvFormat {
+    packing: ModuleQuantization,
+    attention: KvAttention,
+}
 
 impl KvFormat {
     /// Checks the combination: bits 2, 3, 4, 5, 6 or 8, groups of 32, 64 or 128 values. The error
     /// says what would be accepted.
     pub fn new(bits: u64, group_size: u64) -> Result<Self, String> {
-        ModuleQuantization::new(QuantMode::Affine, bits, group_size).map(Self)
+        let packing = ModuleQuantization::new(QuantMode::Affine, bits, group_size)?;
+        Ok(Self { packing, attention: KvAttention::Stock })
+    }
+
+    /// The same packing, read in another way.
+    #[must_use]
+    pub fn read_by(self, attention: KvAttention) -> Self {
+        Self { attention, ..self }
+    }
+
+    /// How attention is computed.
+    pub fn attention(self) -> KvAttention {
+        self.attention
     }
 
     /// Bits per value.
     pub fn bits(self) -> u32 {
-        self.0.bits
+        self.packing.bits
     }
 
     /// Values that share a scale and a bias.
     pub fn group_size(self) -> usize {
-        self.0.group_size
+        self.packing.group_size
     }
 }
 
@@ -45,7 +71,7 @@ pub enum Rows {
 impl Rows {
     /// Packs plain rows `[B, KV, N, D]`.
     pub fn pack(rows: &Array, format: KvFormat) -> Result<Self> {
-        let parts = pack(rows, format.0)?;
+        let parts = pack(rows, format.packing)?;
         let parts = <[Array; 3]>::try_from(parts)
             .map_err(|_| crate::Error::Mlx("affine packing gives three arrays".into()))?;
         Ok(Self::Packed(parts, format))
@@ -100,6 +126,39 @@ impl Rows {
         })
     }
 
+    /// The same rows for attention that reads them as `attention` says.
+    #[must_use]
+    pub fn read_by(self, attention: KvAttention) -> Self {
+        match self {
+            Self::Packed(parts, format) => Self::Packed(parts, format.read_by(attention)),
+            plain @ Self::Plain(_) => plain,
+        }
+    }
+
+    /// Room for the query heads that share a key head: `[B, KV, 1, N, ..]`.
+    pub(super) fn for_groups(&self) -> Result<Self> {
+        self.each(|_, rows| Ok(rows.expand_dims(-3)?))
+    }
+
+    /// `q Kᵀ` of packed keys: `[.., S, D]` to `[.., S, N]`.
+    pub(super) fn dot(&self, q: &Array) -> Result<Array> {
+        self.view()?.matmul(q)
+    }
+
+    /// `weights V` of packed values: `[.., S, N]` to `[.., S, D]`.
+    pub(super) fn weigh(&self, weights: &Array) -> Result<Array> {
+        self.view()?.matmul_untransposed(weights)
+    }
+
+    fn view(&self) -> Result<Packed<'_>> {
+        match self {
+            Self::Packed([weight, scales, biases], format) => {
+                Ok(Packed { weight, scales, biases: Some(biases), spec: format.packing })
+            }
+            Self::Plain(_) => Err(crate::Error::Mlx("the rows are not packed".into())),
+        }
+    }
+
     fn each(&self, f: impl Fn(usize, &Array) -> Result<Array>) -> Result<Self> {
         Ok(match self {
             Self::Plain(rows) => Self::Plain(f(0, rows)?),
@@ -108,9 +167,4 @@ impl Rows {
             }
         })
     }
-}
-
-/// What a quantized product reads of packed rows.
-pub(super) fn packed_view([weight, scales, biases]: &[Array; 3], format: KvFormat) -> Packed<'_> {
-    Packed { weight, scales, biases: Some(biases), spec: format.0 }
 }

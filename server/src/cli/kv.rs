@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::Args;
-use verbatim_engine::kv::{KvFormat, KvLayers, KvQuantization};
+use clap::{Args, ValueEnum};
+use verbatim_engine::kv::{KvAttention, KvFormat, KvLayers, KvQuantization};
 
 /// Which layers keep quantized keys and values.
 #[derive(Debug, Args)]
@@ -22,6 +22,18 @@ pub struct KvArgs {
     /// Tokens that a layer holds before it is quantized, once the first call is done [default: 0]
     #[arg(long, value_name = "N")]
     pub quantized_kv_start: Option<usize>,
+    /// How attention reads quantized layers [default: stock]
+    #[arg(long, value_name = "KIND")]
+    pub kv_attention: Option<Attention>,
+}
+
+/// `--kv-attention`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Attention {
+    /// All scores at once, as mlx-lm does it, and `optiq serve --no-fused-kv`
+    Stock,
+    /// In tiles wherever mlx-optiq does so, as `optiq serve --kv-config`
+    Fused,
 }
 
 impl KvArgs {
@@ -35,16 +47,19 @@ impl KvArgs {
             (None, Some(bits)) => {
                 let format = KvFormat::new(bits, self.kv_group_size.unwrap_or(DEFAULT_GROUP_SIZE))
                     .map_err(|reason| anyhow::anyhow!("--kv-bits: {reason}"))?;
-                KvQuantization { layers: KvLayers::All(format), start: 0 }
+                KvQuantization { layers: KvLayers::All(format), ..KvQuantization::default() }
             }
             (None, None) => KvQuantization::default(),
         };
-        if let Some(start) = self.quantized_kv_start {
-            anyhow::ensure!(
-                self.kv_config.is_some() || self.kv_bits.is_some(),
-                "--quantized-kv-start needs --kv-bits or --kv-config"
-            );
-            kv.start = start;
+        anyhow::ensure!(
+            self.kv_config.is_some()
+                || self.kv_bits.is_some()
+                || (self.quantized_kv_start.is_none() && self.kv_attention.is_none()),
+            "--quantized-kv-start and --kv-attention need --kv-bits or --kv-config"
+        );
+        kv.start = self.quantized_kv_start.unwrap_or(0);
+        if let Some(Attention::Fused) = self.kv_attention {
+            kv.attention = KvAttention::Fused;
         }
         Ok(kv)
     }

@@ -7,7 +7,7 @@ use crate::{
     Result,
     cache::LayerCache,
     models::Mutation,
-    nn::{Linear, Mask, Params, RmsNorm, Rope, Rows, attend, rms_norm},
+    nn::{KvAttention, Linear, Mask, Params, RmsNorm, Rope, Rows, attend, rms_norm},
 };
 
 /// Keys and values of a layer, with the position of the first query: what sharing layers take.
@@ -17,6 +17,14 @@ pub struct LayerKv {
     values: Rows,
     /// `[]` or `[B]` i32.
     offset: Array,
+}
+
+impl LayerKv {
+    /// As layers without keys of their own see them: mlx-optiq never tiles there.
+    fn borrowed(&self) -> Self {
+        let stock = |rows: &Rows| rows.clone().read_by(KvAttention::Stock);
+        Self { keys: stock(&self.keys), values: stock(&self.values), offset: self.offset.clone() }
+    }
 }
 
 /// Where a layer's keys and values come from.
@@ -120,7 +128,7 @@ impl Attention {
         let queries = self.split(&self.q_proj.forward(x)?, self.heads)?;
         let queries = self.q_norm.forward(&queries)?.transpose_axes(&[0, 2, 1, 3])?;
         let kv = match source {
-            KvSource::Shared(kv) => kv.clone(),
+            KvSource::Shared(kv) => kv.borrowed(),
             KvSource::Own(cache) => self.own_kv(x, cache)?,
         };
         let queries = self.rope.forward_at(&queries, &kv.offset)?;

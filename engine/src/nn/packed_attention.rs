@@ -1,0 +1,129 @@
+//! Attention on packed keys and values: mlx-lm's own composition (`mlx_lm/models/base.py`,
+//! `quantized_scaled_dot_product_attention`) and mlx-optiq's tiled one
+//! (`optiq/runtime/fused_quant_sdpa.py`).
+
+use mlx_rs::{Array, Dtype, ops};
+
+use super::{Mask, Rows, rows::KvAttention};
+use crate::{Result, mlx::ops::scalar_like};
+
+/// Keys per tile.
+const TILE: i32 = 512;
+
+/// [`super::attend`] for packed `k` and `v`.
+pub(super) fn attend_packed(
+    q: &Array,
+    k: &Rows,
+    v: &Rows,
+    scale: f32,
+    mask: &Mask,
+) -> Result<Array> {
+    let (b, heads, s, d) = (q.dim(0), q.dim(1), q.dim(2), q.dim(3));
+    let tiled = tiles(q, k, mask);
+    let kv_heads = k.arrays()[0].dim(1);
+    let repeats = heads / kv_heads;
+    let mut q = ops::multiply(q, scalar_like(f64::from(scale), q)?)?;
+    let (mut k, mut v) = (k.clone(), v.clone());
+    if repeats > 1 {
+        q = q.reshape(&[b, kv_heads, repeats, s, d])?;
+        k = k.for_groups()?;
+        v = v.for_groups()?;
+    }
+    let mask = boolean(mask, s, k.len(), repeats > 1)?;
+    let out = if tiled {
+        attend_tiles(&q, &k, &v, mask.as_ref())?
+    } else {
+        let scores = hidden(k.dot(&q)?, mask.as_ref())?;
+        v.weigh(&ops::softmax_axis(&scores, -1, true)?)?
+    };
+    if repeats > 1 {
+        return Ok(out.reshape(&[b, heads, s, d])?);
+    }
+    Ok(out)
+}
+
+/// Whether mlx-optiq's tiled path takes this call; it leaves every other one to mlx-lm's.
+fn tiles(q: &Array, k: &Rows, mask: &Mask) -> bool {
+    let Rows::Packed(_, format) = k else { return false };
+    format.attention() == KvAttention::Fused
+        && matches!(format.bits(), 4 | 8)
+        && matches!(q.dtype(), Dtype::Bfloat16 | Dtype::Float16)
+        && !matches!(mask, Mask::Array(_))
+}
+
+/// Softmax over tiles of keys with a running maximum and sum, all in the queries' dtype.
+fn attend_tiles(q: &Array, k: &Rows, v: &Rows, mask: Option<&Array>) -> Result<Array> {
+    let n = k.len();
+    let mut running: Option<Running> = None;
+    for start in (0..n).step_by(TILE as usize) {
+        let stop = (start + TILE).min(n);
+        let (k, v) = (k.slice(start, stop)?, v.slice(start, stop)?);
+        let mask = mask.map(|mask| columns(mask, start, stop)).transpose()?;
+        let scores = hidden(k.dot(q)?, mask.as_ref())?;
+        let top = ops::max_axis(&scores, -1, true)?;
+        running = Some(match running {
+            None => Running::first(&scores, top, &v)?,
+            Some(before) => before.next(&scores, &top, &v)?,
+        });
+    }
+    match running {
+        Some(Running { out, sum, .. }) => Ok(ops::divide(&out, &sum)?),
+        None => Err(crate::Error::Mlx("attention without a key".into())),
+    }
+}
+
+/// What the tiles so far add up to.
+struct Running {
+    /// `[.., S, D]`.
+    out: Array,
+    /// Largest score and sum of the exponentials: `[.., S, 1]`.
+    top: Array,
+    sum: Array,
+}
+
+impl Running {
+    fn first(scores: &Array, top: Array, v: &Rows) -> Result<Self> {
+        let weights = ops::exp(ops::subtract(scores, &top)?)?;
+        let sum = ops::sum_axis(&weights, -1, true)?;
+        Ok(Self { out: v.weigh(&weights)?, top, sum })
+    }
+
+    fn next(self, scores: &Array, top: &Array, v: &Rows) -> Result<Self> {
+        let top = ops::maximum(&self.top, top)?;
+        let factor = ops::exp(ops::subtract(&self.top, &top)?)?;
+        let weights = ops::exp(ops::subtract(scores, &top)?)?;
+        let added = ops::sum_axis(&weights, -1, true)?;
+        let sum = ops::add(ops::multiply(&factor, &self.sum)?, added)?;
+        let out = ops::add(ops::multiply(&self.out, &factor)?, v.weigh(&weights)?)?;
+        Ok(Self { out, top, sum })
+    }
+}
+
+/// Columns `start..stop` of a `[S, N]` mask.
+fn columns(mask: &Array, start: i32, stop: i32) -> Result<Array> {
+    crate::mlx::ops::slice(mask, &[0, start], &[mask.dim(0), stop])
+}
+
+/// The mask as an array that fits the scores, or nothing where every key is seen.
+fn boolean(mask: &Mask, new: i32, keys: i32, grouped: bool) -> Result<Option<Array>> {
+    Ok(match mask {
+        Mask::None => None,
+        Mask::Causal => match Mask::causal_array(new, keys - new, None)? {
+            Mask::Array(mask) => Some(mask),
+            _ => None,
+        },
+        Mask::Array(mask) if grouped && mask.ndim() > 3 => Some(mask.expand_dims(-3)?),
+        Mask::Array(mask) => Some(mask.clone()),
+    })
+}
+
+/// `scores: [.., S, N]`, those of hidden keys at their dtype's least value.
+fn hidden(scores: Array, mask: Option<&Array>) -> Result<Array> {
+    let Some(mask) = mask else { return Ok(scores) };
+    let least = match scores.dtype() {
+        Dtype::Float16 => -65504.0,
+        Dtype::Bfloat16 => f64::from(f32::from_bits(0xff7f_0000)),
+        _ => f64::from(f32::MIN),
+    };
+    Ok(ops::select(mask, &scores, scalar_like(least, &scores)?)?)
+}
