@@ -1,6 +1,7 @@
 //! A case: one run of the reference, written down as data.
 
 mod adapter;
+mod kv;
 mod model;
 mod sampling;
 mod suite;
@@ -9,6 +10,7 @@ mod validate;
 use serde::{Deserialize, Serialize};
 
 pub use adapter::{Adapter, AdapterFormat, AdapterKind};
+pub use kv::{KvLayer, KvMode, KvUniform};
 pub use model::{
     Affine, DirectoryModel, Dtype, Layout, MadeModel, ModelSource, ModelSpec, Quantization,
 };
@@ -123,15 +125,6 @@ pub struct Companion {
     pub join: usize,
 }
 
-/// How keys and values are cached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum KvMode {
-    /// Unquantized, in the model's own dtype.
-    #[default]
-    Bf16,
-}
-
 /// Where a case runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -188,12 +181,17 @@ struct Essence<'a> {
     company: &'a [Companion],
     #[serde(skip_serializing_if = "digest::is_default")]
     sampling: Sampling,
-    #[serde(skip_serializing_if = "digest::is_default")]
-    kv: KvMode,
+    #[serde(skip_serializing_if = "is_unquantized")]
+    kv: &'a KvMode,
     #[serde(skip_serializing_if = "Option::is_none")]
     adapter: Option<&'a Adapter>,
     backend: Backend,
     capture: Capture,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde hands references
+fn is_unquantized(kv: &&KvMode) -> bool {
+    **kv == KvMode::Bf16
 }
 
 impl Case {
@@ -207,7 +205,7 @@ impl Case {
             past: self.past.as_ref(),
             company: &self.company,
             sampling: self.sampling.clone(),
-            kv: self.kv,
+            kv: &self.kv,
             adapter: self.adapter.as_ref(),
             backend: self.backend,
             capture: self.capture,

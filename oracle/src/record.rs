@@ -100,11 +100,13 @@ impl Recording {
     }
 
     fn wanted<'a>(&self, cases: &'a [Case], setting: &Setting) -> Vec<&'a Case> {
-        cases
+        let mut wanted: Vec<&Case> = cases
             .iter()
             .filter(|case| case.skip.is_none() && case.backend == setting.backend)
             .filter(|case| self.filter.as_ref().is_none_or(|part| case.id.contains(part)))
-            .collect()
+            .collect();
+        wanted.sort_by_key(|case| case.kv.recording_rank());
+        wanted
     }
 
     fn record(

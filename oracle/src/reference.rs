@@ -59,6 +59,7 @@ pub fn trace(
         "steps": case.steps,
         "prefill_step_size": case.prefill_step_size,
         "sampling": case.sampling,
+        "kv": case.kv,
         "logits": case.capture.logits(),
         "layers": case.capture.layers(),
     });

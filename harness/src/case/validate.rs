@@ -48,6 +48,7 @@ impl Case {
             .or_else(|| self.source_problem())
             .or_else(|| self.quantization_problem())
             .or_else(|| self.adapter_problem())
+            .or_else(|| self.kv_problem())
     }
 
     fn company_problem(&self) -> Option<String> {

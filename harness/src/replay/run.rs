@@ -122,11 +122,11 @@ pub fn run(
     })
 }
 
-/// Indices of cases that share a model, an adapter and a way to run, in order of first appearance.
+/// Indices of cases that share a model, an adapter, a cache and a way to run, in order of first appearance.
 fn by_model(cases: &[Case]) -> Vec<Vec<usize>> {
     let mut groups: Vec<(_, Vec<usize>)> = Vec::new();
     for (index, case) in cases.iter().enumerate() {
-        let digest = (case.model.digest(), &case.adapter, case.company.is_empty());
+        let digest = (case.model.digest(), &case.adapter, &case.kv, case.company.is_empty());
         match groups.iter_mut().find(|(known, _)| *known == digest) {
             Some((_, group)) => group.push(index),
             None => groups.push((digest, vec![index])),
@@ -221,6 +221,7 @@ impl<'a> Runner<'a> {
         let (folder, weights) = self.models.get(&case.model).map_err(|e| e.to_string())?;
         let mut options = EngineOptions::new(folder);
         options.mutation = self.options.mutation;
+        options.kv = case.kv.quantization()?;
         if !case.company.is_empty() {
             options.max_batch = 1 + MAX_COMPANY;
         }

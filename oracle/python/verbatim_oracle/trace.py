@@ -13,7 +13,7 @@ from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache, trim_p
 from mlx_lm.sample_utils import make_logits_processors, make_sampler
 from mlx_lm.utils import load_model
 
-from . import adapter, compat, raw
+from . import adapter, compat, kv, raw
 
 _LAYER = re.compile(r"(^|\.)model\.(embed_tokens|layers\.\d+|norm)$")
 
@@ -84,8 +84,8 @@ def go_through(model, past, chunk):
 def run(spec):
     """Runs one case.
 
-    `spec`: `model_dir`, `adapter_dir` (or `None`), `prompt` (ids), `steps`, `prefill_step_size`, `sampling`, `logits`,
-    `layers`, `past` (`prompt`, `steps` and `trim` of what runs before on the same caches, or `None`).
+    `spec`: `model_dir`, `adapter_dir` (or `None`), `prompt` (ids), `steps`, `prefill_step_size`, `sampling`, `kv`,
+    `logits`, `layers`, `past` (`prompt`, `steps` and `trim` of what runs before on the same caches, or `None`).
     Returns `(tokens, {tensor name: (dtype name, array)}, past)`, `past` being its tokens and how many were trimmed.
     """
     compat.prepare()
@@ -101,9 +101,11 @@ def run(spec):
     sampler, processors = samplers(spec["sampling"])
     if (seed := spec["sampling"].get("seed")) is not None:
         mx.random.seed(seed)
-    stream = generate_step(mx.array(prompt, mx.uint32), model, max_tokens=steps, sampler=sampler,
-                           logits_processors=processors or None, prompt_cache=cache, prefill_step_size=chunk)
-    tokens = [int(token) for token, _ in stream]
+    with kv.mode(spec["kv"]) as options:
+        stream = generate_step(mx.array(prompt, mx.uint32), model, max_tokens=steps, sampler=sampler,
+                               logits_processors=processors or None, prompt_cache=cache, prefill_step_size=chunk,
+                               **options)
+        tokens = [int(token) for token, _ in stream]
     # The loop dispatches one step more than it yields.
     if watcher.done != first_step + steps + 1 or len(tokens) != steps:
         raise RuntimeError(f"expected {first_step} + {steps} + 1 model calls, saw {watcher.done}")
