@@ -188,3 +188,6 @@ fn unknown(fields: &Fields<'_>, entry: usize) -> String {
     let keys = fields.unknown(&[]).join(", ");
     format!("entry {entry} has keys that this engine does not know: {keys:.80}; remove them")
 }
+
+#[cfg(test)]
+mod tests;

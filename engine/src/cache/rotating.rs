@@ -223,7 +223,7 @@ impl RotatingKvCache {
                 rows.slice(self.idx, n)?,
                 rows.slice(self.keep, self.idx)?,
             ];
-            return Ok(Rows::concatenate(&parts)?);
+            return Rows::concatenate(&parts);
         }
         rows.slice(0, self.idx)
     }
@@ -237,7 +237,7 @@ impl RotatingKvCache {
             vec![rows.clone()]
         };
         parts.extend(append.cloned());
-        Ok(Rows::concatenate(&parts)?)
+        Rows::concatenate(&parts)
     }
 
     /// One token sees every row, unless its window is narrower than the cache.

@@ -1,7 +1,8 @@
 //! How a case's keys and values are cached, and by whose rules.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
-use verbatim_engine::kv::{KvAttention, KvFormat, KvLayers, KvQuantization};
 
 use super::Case;
 
@@ -46,33 +47,6 @@ pub struct KvLayer {
 }
 
 impl KvMode {
-    /// What the engine is told.
-    ///
-    /// # Errors
-    /// A format that does not exist, or a layer listed twice.
-    pub fn quantization(&self) -> Result<KvQuantization, String> {
-        let listed = |layers: &[KvLayer], attention| -> Result<KvQuantization, String> {
-            let mut formats = std::collections::BTreeMap::new();
-            for layer in layers {
-                let format = KvFormat::new(layer.bits, layer.group_size)?;
-                if formats.insert(layer.layer_idx, format).is_some() {
-                    return Err(format!("layer_idx {} is listed twice", layer.layer_idx));
-                }
-            }
-            Ok(KvQuantization { layers: KvLayers::Listed(formats), start: 0, attention })
-        };
-        match self {
-            Self::Bf16 => Ok(KvQuantization::default()),
-            Self::Uniform(KvUniform { bits, group_size, start }) => Ok(KvQuantization {
-                layers: KvLayers::All(KvFormat::new(*bits, *group_size)?),
-                start: *start,
-                attention: KvAttention::Stock,
-            }),
-            Self::Seq(layers) => listed(layers, KvAttention::Stock),
-            Self::Fused(layers) => listed(layers, KvAttention::Fused),
-        }
-    }
-
     /// Where the case comes when all are recorded: mlx-optiq changes the process for good, so what
     /// mlx-lm does alone comes first.
     pub fn recording_rank(&self) -> u8 {
@@ -86,8 +60,13 @@ impl KvMode {
 
 impl Case {
     pub(super) fn kv_problem(&self) -> Option<String> {
-        if let Err(reason) = self.kv.quantization() {
-            return Some(format!("kv: {reason}"));
+        let layers = match &self.kv {
+            KvMode::Seq(layers) | KvMode::Fused(layers) => layers.as_slice(),
+            KvMode::Bf16 | KvMode::Uniform(_) => &[],
+        };
+        let distinct: BTreeSet<usize> = layers.iter().map(|layer| layer.layer_idx).collect();
+        if distinct.len() < layers.len() {
+            return Some("kv lists a layer twice".into());
         }
         let quantized = self.kv != KvMode::Bf16;
         (quantized && !self.company.is_empty())

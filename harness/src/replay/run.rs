@@ -8,7 +8,7 @@ use std::{
 
 use verbatim_engine::{Engine, EngineOptions, Mutation};
 
-use super::{Models, loaded_libmlx_sha256, portable, replay};
+use super::{Models, kv, loaded_libmlx_sha256, portable, replay};
 use crate::{
     Result,
     case::{Backend, Case, MAX_COMPANY, Prompt, load_matrix, load_suites},
@@ -221,7 +221,7 @@ impl<'a> Runner<'a> {
         let (folder, weights) = self.models.get(&case.model).map_err(|e| e.to_string())?;
         let mut options = EngineOptions::new(folder);
         options.mutation = self.options.mutation;
-        options.kv = case.kv.quantization()?;
+        options.kv = kv::quantization(&case.kv)?;
         if !case.company.is_empty() {
             options.max_batch = 1 + MAX_COMPANY;
         }

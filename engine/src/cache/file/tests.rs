@@ -12,6 +12,7 @@ use super::{load, save};
 use crate::{
     cache::{ArraysCache, KvCache, LayerCache, RotatingKvCache, trim},
     mlx,
+    nn::KvFormat,
 };
 
 /// Keys and values of `n` tokens from position `first` on: `[1, 2, n, 4]`, their numbers in order.
@@ -126,7 +127,7 @@ fn edit(change: impl Fn(&mut Arrays, &mut Texts) + 'static) -> Change {
 
 #[rstest]
 #[case::no_caches(edit(|_, t| t.retain(|k, _| !k.starts_with("1."))), "holds no caches")]
-#[case::other_kind(edit(|_, t| { t.insert("1.1".into(), "QuantizedKVCache".into()); }), "cache 1 is a QuantizedKVCache")]
+#[case::other_kind(edit(|_, t| { t.insert("1.1".into(), "ChunkedKVCache".into()); }), "cache 1 is a ChunkedKVCache")]
 #[case::missing(edit(|a, _| { a.remove("1.5"); }), "cache 1 lacks its state 5")]
 #[case::too_long(edit(|a, _| { a.insert("0.2".into(), Array::from_int(257)); }), "claims 257 tokens in 256 rows")]
 #[case::negative(edit(|a, _| { a.insert("0.2".into(), Array::from_int(-1)); }), "cache 0 has -1 at 2")]
@@ -157,4 +158,68 @@ fn other_files_are_refused() {
     std::fs::write(&path, b"not a safetensors file").unwrap();
     assert!(load(&path).is_err());
     assert!(save(Path::new("/nowhere/cache.safetensors"), &caches(), &BTreeMap::new()).is_err());
+}
+
+/// Appends `n` tokens of width 64, returns what attention would get.
+fn append_wide(cache: &mut LayerCache, n: usize) -> Vec<u8> {
+    let first = cache.offset();
+    let values: Vec<f32> =
+        (0..2 * n * 64).map(|i| ((first * 128 + i) as f32 * 0.37).sin()).collect();
+    let rows = Array::from_slice(&values, &[1, 2, n as i32, 64]).as_dtype(Dtype::Bfloat16).unwrap();
+    let (keys, values) = cache.update_and_fetch(&rows, &rows).unwrap();
+    let bytes = |a| mlx::to_named_tensor("", a).unwrap().data;
+    keys.arrays().iter().chain(values.arrays()).flat_map(bytes).collect()
+}
+
+/// Bytes of a row of 64 values for two heads, keys and values.
+fn packed_row_bytes(format: KvFormat) -> usize {
+    let weights = 64 * format.bits() as usize / 8;
+    let scales_and_biases = 64 / format.group_size() * 2 * 2;
+    2 * 2 * (weights + scales_and_biases)
+}
+
+#[rstest]
+#[case::growing(LayerCache::Kv(KvCache::default()), 256)]
+#[case::ring(LayerCache::Rotating(RotatingKvCache::new(8, 0)), 8)]
+#[case::young_ring(LayerCache::Rotating(RotatingKvCache::new(300, 0)), 265)]
+fn packed_caches_are_saved_branched_and_go_on(
+    #[case] cache: LayerCache,
+    #[case] rows: usize,
+    #[values((4, 32), (8, 64), (3, 32), (6, 64))] (bits, group): (u64, u64),
+) {
+    let (_folder, path) = file();
+    let format = KvFormat::new(bits, group).unwrap();
+    let mut original = cache;
+    append_wide(&mut original, 5);
+    original.quantize(format).unwrap();
+    for n in [1, 3, 1] {
+        append_wide(&mut original, n);
+    }
+    if !matches!(original, LayerCache::Kv(_)) {
+        // A chunk leaves no room behind itself; the next single token makes some.
+        append_wide(&mut original, 1);
+    }
+    save(&path, std::slice::from_ref(&original), &BTreeMap::new()).unwrap();
+    let (mut copies, _) = load(&path).unwrap();
+    let mut branch = original.clone();
+    let mut copy = copies.pop().unwrap();
+    assert_eq!(copy.format(), Some(format));
+    assert_eq!(original.nbytes(), rows * packed_row_bytes(format));
+    assert_eq!(copy.nbytes(), original.nbytes());
+    for n in [1, 4, 1] {
+        let expected = append_wide(&mut original, n);
+        assert_eq!(append_wide(&mut branch, n), expected);
+        assert_eq!(append_wide(&mut copy, n), expected);
+    }
+}
+
+#[test]
+fn a_trimmed_packed_cache_goes_on_as_if_it_had_not_gone_further() {
+    let mut short = LayerCache::Kv(KvCache::default());
+    append_wide(&mut short, 7);
+    short.quantize(KvFormat::new(4, 64).unwrap()).unwrap();
+    let mut long = short.clone();
+    append_wide(&mut long, 9);
+    assert_eq!(trim(std::slice::from_mut(&mut long), 9), 9);
+    assert_eq!(append_wide(&mut long, 2), append_wide(&mut short, 2));
 }
