@@ -145,6 +145,7 @@ impl Decoder {
                 prefill_step_size: self.prefill_step_size,
                 sampling: &Sampling::default(),
                 seed: 0,
+                kv: &self.kv,
                 capture: Capture::default(),
                 mutation: self.mutation,
                 past: None,

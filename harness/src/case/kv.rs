@@ -69,7 +69,7 @@ impl Case {
             return Some("kv lists a layer twice".into());
         }
         let quantized = self.kv != KvMode::Bf16;
-        (quantized && !self.company.is_empty())
-            .then(|| "batches keep unquantized keys and values".into())
+        (quantized && !(self.company.is_empty() && self.past.is_none()))
+            .then(|| "batches and pasts keep unquantized keys and values".into())
     }
 }
