@@ -152,7 +152,7 @@ fn log_outcome(outcome: &Outcome) {
     let prefilled = stats.prompt_tokens.saturating_sub(stats.cached_tokens);
     let decoded = stats.generated_tokens.saturating_sub(1);
     tracing::info!(
-        reason = ?outcome.reason,
+        reason = outcome.reason.word(),
         prompt_tokens = stats.prompt_tokens,
         cached_tokens = stats.cached_tokens,
         generated_tokens = stats.generated_tokens,

@@ -56,6 +56,6 @@ pub fn init(level: LogLevel, format: LogFormat) {
     // Fails only when a logger is set already, as in tests.
     let _ = match format {
         LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).try_init(),
     };
 }

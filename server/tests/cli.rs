@@ -276,3 +276,69 @@ fn an_adapter_changes_logits_and_is_inspected() {
     let missing = run_with_model("generate", &["--prompt", "a", "--adapter", "no/such/adapter"]);
     assert!(stderr(&missing).contains("no/such/adapter"), "{}", stderr(&missing));
 }
+
+#[test]
+fn logits_go_to_what_a_link_names_and_replace_no_device() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+    std::fs::write(&real, "old").expect("written");
+    std::os::unix::fs::symlink(&real, &link).expect("linked");
+    let logits = |out: &std::path::Path| {
+        let out = out.to_str().expect("text");
+        run_with_model("logits", &["--prompt-ids", "5,6", "--steps", "1", "--out", out])
+    };
+    let output = logits(&link);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(link.symlink_metadata().expect("there").is_symlink());
+    assert_eq!(safetensors(&real).0["tokens"]["shape"], serde_json::json!([1]));
+
+    let socket = dir.path().join("socket");
+    let _held = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    let output = logits(&socket);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("is not a regular file"), "{}", stderr(&output));
+}
+
+#[test]
+fn keys_and_values_are_quantized_as_the_options_say() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let config = dir.path().join("kv_config.json");
+    let layers = std::fs::read_to_string(model().join("config.json")).expect("a configuration");
+    let layers: Value = serde_json::from_str(&layers).expect("JSON");
+    let layers = layers["num_hidden_layers"].as_u64().expect("a number");
+    let list: Vec<_> = (0..layers)
+        .map(|i| serde_json::json!({"layer_idx": i, "bits": 4, "group_size": 32}))
+        .collect();
+    std::fs::write(&config, serde_json::json!(list).to_string()).expect("written");
+    let config = config.to_str().expect("text");
+    let logits = |name: &str, more: &[&str]| {
+        let out = dir.path().join(name);
+        let path = out.to_str().expect("text");
+        let args = ["--prompt-ids", "5,6,7,8", "--steps", "4", "--out", path];
+        let output = run_with_model("logits", &[&args[..], more].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        safetensors(&out).1
+    };
+    let plain = logits("plain", &[]);
+    let listed = logits("listed", &["--kv-config", config]);
+    let uniform = logits("uniform", &["--kv-bits", "4", "--kv-group-size", "32"]);
+    let late = logits("late", &["--kv-bits", "4", "--quantized-kv-start", "5000"]);
+    let fused = logits("fused", &["--kv-config", config, "--kv-attention", "fused"]);
+    assert_ne!(plain, listed);
+    assert_eq!(listed, uniform, "every layer in one format is the uniform mode");
+    assert_eq!(plain, late);
+    assert_ne!(listed, fused);
+}
+
+#[rstest]
+#[case(&["--kv-bits", "7"], "affine with 7 bits")]
+#[case(&["--kv-bits", "4", "--kv-group-size", "128"], "do not divide its head dimension")]
+#[case(&["--quantized-kv-start", "1"], "need --kv-bits or --kv-config")]
+#[case(&["--kv-attention", "fused"], "need --kv-bits or --kv-config")]
+#[case(&["--kv-config", "no/such/file"], "no/such/file")]
+fn kv_settings_that_cannot_be_are_refused_at_load(#[case] more: &[&str], #[case] reason: &str) {
+    let output = run_with_model("generate", &[&["--raw", "--prompt", "a"], more].concat());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains(reason), "{}", stderr(&output));
+    assert_eq!(stdout(&output), "");
+}

@@ -8,9 +8,7 @@ use super::{
     args::GenerateArgs,
     output::{note, print, text_or_stdin},
 };
-use crate::core::{
-    Chat, Delta, Event, Outcome, Prepared, Prompt, Rendering, Request, Running, StopReason,
-};
+use crate::core::{Chat, Delta, Event, Outcome, Prepared, Prompt, Rendering, Request, Running};
 
 pub(super) fn run(args: &GenerateArgs) -> Result<()> {
     let text = text_or_stdin(&args.prompt)?;
@@ -37,6 +35,9 @@ pub(super) fn run(args: &GenerateArgs) -> Result<()> {
     } else {
         if !written.content.ends_with('\n') {
             print("\n")?;
+        }
+        if !args.quiet && !written.reasoning.is_empty() && !written.reasoning.ends_with('\n') {
+            note("\n");
         }
         if !args.quiet {
             note(&summary(&outcome.stats));
@@ -100,11 +101,7 @@ impl Written {
 
     fn json(&self, outcome: &Outcome) -> Value {
         let stats = &outcome.stats;
-        let reason = match outcome.reason {
-            StopReason::EndOfTurn | StopReason::StopString(_) => "stop",
-            StopReason::ToolCalls => "tool_calls",
-            StopReason::Length => "length",
-        };
+        let reason = outcome.reason.word();
         json!({
             "text": self.content,
             "reasoning": self.reasoning,

@@ -20,7 +20,8 @@ use crate::version;
 pub(super) fn run(args: &LogitsArgs) -> Result<()> {
     let prompt_text = args.prompt.as_deref().map(text_or_stdin).transpose()?;
     // A folder that cannot be written is told before the model is loaded.
-    let file = temporary_beside(&args.out)?;
+    let out = target(&args.out)?;
+    let file = temporary_beside(&out)?;
     let mut options = EngineOptions::new(&args.model);
     options.adapter.clone_from(&args.adapter);
     options.prefill_step_size = args.prefill_step_size;
@@ -40,10 +41,21 @@ pub(super) fn run(args: &LogitsArgs) -> Result<()> {
             Event::Prefill { .. } | Event::Tensor(_) => {}
             Event::Token(token) => trace.add(&token)?,
             Event::Failed(e) => return Err(e.into()),
-            Event::Finished(_) => return trace.save(&args.out),
+            Event::Finished(_) => return trace.save(&out),
         }
     }
     bail!("the MLX thread ended before the last step")
+}
+
+/// Where a rename may put the file: `out`, or what it links to.
+fn target(out: &Path) -> Result<PathBuf> {
+    match std::fs::metadata(out) {
+        Ok(meta) if meta.is_file() => {
+            std::fs::canonicalize(out).with_context(|| format!("cannot write {}", out.display()))
+        }
+        Ok(_) => bail!("{} is not a regular file; --out needs one, or a new name", out.display()),
+        Err(_) => Ok(out.to_owned()),
+    }
 }
 
 fn temporary_beside(out: &Path) -> Result<NamedTempFile> {

@@ -76,3 +76,14 @@ pub enum StopReason {
     /// `max_tokens` were generated.
     Length,
 }
+
+impl StopReason {
+    /// The word for it on the command line and in logs.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::EndOfTurn | Self::StopString(_) => "stop",
+            Self::ToolCalls => "tool_calls",
+            Self::Length => "length",
+        }
+    }
+}
