@@ -63,7 +63,7 @@ bench *args: oracle-setup build
     @cargo build --quiet --package verbatim-oracle
     @.venv/bin/python oracle/python/bench/run.py "$@"
 
-# Train the demo model anew, in an environment of its own (hours on a CPU; see demo/recipe/README.md).
+# Train the demo model anew, in an environment of its own (days on a CPU; see demo/recipe/README.md).
 demo-model *args:
     @python3 -m venv demo/recipe/.venv
     @demo/recipe/.venv/bin/pip install --quiet --requirement demo/recipe/requirements.txt

@@ -40,10 +40,16 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct LogArgs {
     /// What to log [default: info for serve, warn for the others]
-    #[arg(long, global = true, value_name = "LEVEL", ignore_case = true)]
+    #[arg(long, global = true, help_heading = "Logging", value_name = "LEVEL", ignore_case = true)]
     pub log_level: Option<LogLevel>,
     /// How log lines look
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Logging",
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
     pub log_format: LogFormat,
 }
 
@@ -173,7 +179,7 @@ impl ServeArgs {
     after_help = "The answer goes to standard output, thinking and statistics to standard error.\n\n\
     Examples:\n  \
     verbatim generate --model demo/model --prompt 'What is 2 plus 3?'\n  \
-    verbatim generate --model demo/model --raw --prompt 'The capital of France is' --max-tokens 8\n  \
+    verbatim generate --model demo/model --no-thinking --prompt 'What is the capital of France?' --temp 0.7 --seed 1\n  \
     verbatim generate --model demo/model --prompt - --json < question.txt | jq .text"
 )]
 pub struct GenerateArgs {
