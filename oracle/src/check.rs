@@ -1,8 +1,8 @@
 //! Regenerates goldens twice and compares.
 
-use std::{collections::BTreeMap, path::Path, process::Command};
+use std::{collections::BTreeMap, path::Path, process::Command, thread};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use verbatim_harness::golden::{ANY_MACHINE, FileRecord, Manifest};
 
 use crate::{checkout::Checkout, record::CONVERTED_FILE, report};
@@ -15,17 +15,21 @@ type Files = BTreeMap<String, FileRecord>;
 /// When a generation fails.
 pub fn run(checkout: &Checkout, filter: Option<&str>) -> Result<bool> {
     let scratch = tempfile::tempdir().context("making a scratch folder")?;
-    let mut trees = Vec::new();
-    for number in ["first", "second"] {
-        report(&format!("{number} generation"));
-        let mut files = generate(&scratch.path().join(number), filter)?;
+    let generation = |name: &str| -> Result<Files> {
+        let mut files = generate(&scratch.path().join(name), filter)?;
         if filter.is_some() {
             // It lists the converted models of every case.
             files.retain(|name, _| !name.ends_with(CONVERTED_FILE));
         }
-        trees.push(files);
-    }
-    let (first, second) = (&trees[0], &trees[1]);
+        Ok(files)
+    };
+    report("two generations, side by side: every line comes twice");
+    let (first, second) = thread::scope(|scope| {
+        let second = scope.spawn(|| generation("second"));
+        let first = generation("first");
+        (first, second.join().unwrap_or_else(|_| bail!("the second generation panicked")))
+    });
+    let (first, second) = (&first?, &second?);
     let golden = checkout.root.join("golden");
     let mut committed = Manifest::scan(&golden)?;
     let listed = Manifest::read(&golden)?;
