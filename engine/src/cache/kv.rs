@@ -45,10 +45,7 @@ impl KvCache {
     /// Packs what is stored, unused rows included, and every row to come (`to_quantized`).
     pub fn quantize(&mut self, format: KvFormat) -> Result<()> {
         self.format = self.format.or(Some(format));
-        if let Some((keys, values)) = self.buffers.take() {
-            self.buffers = Some((keys.packed(self.format)?, values.packed(self.format)?));
-        }
-        Ok(())
+        pack(&mut self.buffers, self.format)
     }
 
     /// How rows are packed.
@@ -94,6 +91,14 @@ impl KvCache {
         self.offset -= n;
         n as usize
     }
+}
+
+/// Packs both buffers, where there are any and they are not packed yet.
+pub(super) fn pack(buffers: &mut Option<(Rows, Rows)>, format: Option<KvFormat>) -> Result<()> {
+    if let Some((keys, values)) = buffers.take() {
+        *buffers = Some((keys.packed(format)?, values.packed(format)?));
+    }
+    Ok(())
 }
 
 /// Writes the rows of `new` at `end`, which moves behind them, into buffers that grow when they are

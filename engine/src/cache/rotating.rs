@@ -3,7 +3,10 @@
 
 use mlx_rs::{Array, ops};
 
-use super::file::{Item, Parts, buffer_items};
+use super::{
+    file::{Item, Parts, buffer_items},
+    kv,
+};
 use crate::{
     Result,
     nn::{KvFormat, Mask, Rows},
@@ -81,10 +84,7 @@ impl RotatingKvCache {
     /// `optiq/runtime/kv/rotating.py`).
     pub fn quantize(&mut self, format: KvFormat) -> Result<()> {
         self.format = self.format.or(Some(format));
-        if let Some((keys, values)) = self.buffers.take() {
-            self.buffers = Some((keys.packed(self.format)?, values.packed(self.format)?));
-        }
-        Ok(())
+        kv::pack(&mut self.buffers, self.format)
     }
 
     /// How rows are packed.
