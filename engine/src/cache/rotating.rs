@@ -1,7 +1,7 @@
 //! Key-value cache of a sliding window (`RotatingKVCache` of `mlx_lm/models/cache.py`, and
 //! `RotatingQuantizedKVCache` of `optiq/runtime/kv/rotating.py`).
 
-use mlx_rs::{Array, ops};
+use mlx_rs::Array;
 
 use super::{
     file::{Item, Parts, buffer_items},
@@ -253,14 +253,6 @@ impl RotatingKvCache {
             (0..rows).map(|row| (row - next - 1).rem_euclid(rows) >= rows - window).collect();
         Mask::Array(Array::from_slice(&seen, &[rows]))
     }
-}
-
-/// `rows` rows of zeros like those of `like`.
-pub(super) fn zero_rows(like: &Array, rows: i32) -> Result<Array> {
-    let mut shape = like.shape().to_vec();
-    let axis = shape.len() - 2;
-    shape[axis] = rows;
-    Ok(ops::zeros_dtype(&shape, like.dtype())?)
 }
 
 #[cfg(test)]

@@ -65,6 +65,14 @@ pub fn slice_rows(a: &Array, start: i32, stop: i32) -> Result<Array> {
     slice(a, &from[..shape.len()], &to[..shape.len()])
 }
 
+/// `rows` rows of zeros like those of `like: [.., n, d]`.
+pub fn zero_rows(like: &Array, rows: i32) -> Result<Array> {
+    let mut shape = like.shape().to_vec();
+    let axis = shape.len() - 2;
+    shape[axis] = rows;
+    Ok(ops::zeros_dtype(&shape, like.dtype())?)
+}
+
 /// `a[start:stop]` on every axis, stride 1.
 pub fn slice(a: &Array, start: &[i32], stop: &[i32]) -> Result<Array> {
     let strides = [1i32; 8];

@@ -5,7 +5,7 @@ use mlx_rs::{Array, ops};
 use crate::{
     Result,
     mlx::{
-        ops::{slice_rows, slice_update_rows},
+        ops::{slice_rows, slice_update_rows, zero_rows},
         quantized::{Packed, pack},
     },
     weights::{ModuleQuantization, QuantMode},
@@ -110,12 +110,7 @@ impl Rows {
 
     /// `rows` rows of zeros of this kind.
     pub fn zeros(&self, rows: i32) -> Result<Self> {
-        self.each(|_, like| {
-            let mut shape = like.shape().to_vec();
-            let axis = shape.len() - 2;
-            shape[axis] = rows;
-            Ok(ops::zeros_dtype(&shape, like.dtype())?)
-        })
+        self.each(|_, like| zero_rows(like, rows))
     }
 
     /// All of `parts`, of one format and at least one, one after the other.

@@ -5,8 +5,8 @@ use mlx_rs::{Array, ops};
 use super::{Buffers, Side, as_rows, merged, pick_both, pick_numbers, plain, roll_rows, stacked};
 use crate::{
     Result,
-    cache::{RotatingKvCache, rotating::zero_rows},
-    mlx::ops::{slice_rows, slice_update_rows},
+    cache::RotatingKvCache,
+    mlx::ops::{slice_rows, slice_update_rows, zero_rows},
     nn::Mask,
 };
 
