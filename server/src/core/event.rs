@@ -78,7 +78,7 @@ pub enum StopReason {
 }
 
 impl StopReason {
-    /// The word for it on the command line and in logs.
+    /// OpenAI's word for it, which the command line and logs use too.
     pub fn word(&self) -> &'static str {
         match self {
             Self::EndOfTurn | Self::StopString(_) => "stop",

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use verbatim_engine::Stats;
 
 use super::logprobs::{Entries, Vocabulary};
-use crate::core::{Delta, Outcome, Step, StopReason, ToolCall};
+use crate::core::{Delta, Outcome, Step, ToolCall};
 
 /// Which endpoint answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl Chunks {
             Kind::Chat => json!({"delta": self.delta(Map::new())}),
             Kind::Text => json!({"text": ""}),
         };
-        chunks.push(self.chunk(choice, Some(finish_reason(&outcome.reason))));
+        chunks.push(self.chunk(choice, Some(outcome.reason.word())));
         if usage {
             let mut last = self.reply.envelope(self.reply.stream_object(), &json!([]));
             last.insert("usage".to_owned(), usage_json(&outcome.stats));
@@ -192,7 +192,7 @@ impl Whole {
     pub fn finish(mut self, outcome: Outcome) -> Value {
         self.deltas(outcome.deltas);
         let kind = self.reply.kind;
-        let mut choice = choice(Some(finish_reason(&outcome.reason)), self.logprobs.take(kind));
+        let mut choice = choice(Some(outcome.reason.word()), self.logprobs.take(kind));
         let object = match kind {
             Kind::Text => {
                 choice.insert("text".to_owned(), self.content.into());
@@ -256,14 +256,6 @@ fn tool_call(call: &ToolCall, index: Option<usize>) -> Value {
         json["index"] = index.into();
     }
     json
-}
-
-fn finish_reason(reason: &StopReason) -> &'static str {
-    match reason {
-        StopReason::EndOfTurn | StopReason::StopString(_) => "stop",
-        StopReason::ToolCalls => "tool_calls",
-        StopReason::Length => "length",
-    }
 }
 
 fn usage_json(stats: &Stats) -> Value {
