@@ -13,7 +13,7 @@ mod rows;
 mod scalar;
 mod switch;
 
-pub use activation::GeluApprox;
+pub use activation::{GeluApprox, Silu};
 pub use adapter::{Adapters, Dora, LowRank, Patch, Site};
 pub use attention::{Mask, attend};
 pub use embedding::Embedding;

@@ -1,8 +1,14 @@
 //! Rotary position embeddings (`mlx_lm/models/rope_utils.py`).
 
+use std::{cell::RefCell, rc::Rc};
+
 use mlx_rs::{Array, Dtype, fast, ops};
 
-use crate::{Result, mlx::ops::scalar, weights::RopeScaling};
+use crate::{
+    Result, mlx,
+    mlx::ops::{scalar, slice},
+    weights::RopeScaling,
+};
 
 /// Where the first of some tokens stands.
 #[derive(Debug, Clone)]
@@ -13,72 +19,125 @@ pub enum Position {
     Rows(Array),
 }
 
-impl Position {
-    /// `[]` or `[B]` i32.
-    pub fn to_array(&self) -> Array {
-        match self {
-            Self::Same(offset) => Array::from_int(*offset),
-            Self::Rows(offsets) => offsets.clone(),
-        }
-    }
-}
-
-/// Rotates the first `dims` features of each head by its position.
+/// Rotates the first `dims` features of each head by its position. Clones share the angles of the
+/// last position, so layers with one rotation should be given clones of one.
+#[derive(Debug, Clone)]
 pub struct Rope {
     dims: i32,
     traditional: bool,
     base: Option<f32>,
     scale: f32,
     freqs: Option<Array>,
+    /// Where MLX has no kernel of its own, and would compute the angles anew for every call.
+    shared: Option<Rc<RefCell<SharedAngles>>>,
+}
+
+/// What MLX's composition of `rope` (`mlx/fast.cpp`) makes of a position before it looks at the
+/// features.
+#[derive(Debug, Clone)]
+struct Angles {
+    /// `[S, dims / 2]`, in the features' dtype, as are the sines.
+    cosines: Array,
+    sines: Array,
+}
+
+#[derive(Debug, Default)]
+struct SharedAngles {
+    /// `[dims / 2]` f32.
+    inverse_freqs: Option<Array>,
+    /// Of `(offset, S, dtype)`.
+    last: Option<((i32, i32, Dtype), Angles)>,
 }
 
 impl Rope {
     /// The rotation that `rope_scaling` asks for (`initialize_rope`).
     pub fn new(dims: usize, base: f64, traditional: bool, scaling: &RopeScaling) -> Result<Self> {
         let dims = dims as i32;
-        Ok(match scaling {
-            RopeScaling::Default => {
-                Self { dims, traditional, base: Some(base as f32), scale: 1.0, freqs: None }
+        let (scale, freqs) = match scaling {
+            RopeScaling::Default => (1.0, None),
+            RopeScaling::Linear { factor } => ((1.0 / factor) as f32, None),
+            RopeScaling::Llama3(llama3) => (1.0, Some(llama3_freqs(dims, base, llama3)?)),
+            RopeScaling::Proportional { partial_rotary_factor, factor } => {
+                (1.0, Some(proportional_freqs(dims, base, *partial_rotary_factor, *factor)?))
             }
-            RopeScaling::Linear { factor } => Self {
-                dims,
-                traditional,
-                base: Some(base as f32),
-                scale: (1.0 / factor) as f32,
-                freqs: None,
-            },
-            RopeScaling::Llama3(llama3) => Self {
-                dims,
-                traditional,
-                base: None,
-                scale: 1.0,
-                freqs: Some(llama3_freqs(dims, base, llama3)?),
-            },
-            RopeScaling::Proportional { partial_rotary_factor, factor } => Self {
-                dims,
-                traditional,
-                base: None,
-                scale: 1.0,
-                freqs: Some(proportional_freqs(dims, base, *partial_rotary_factor, *factor)?),
-            },
+        };
+        let composed = mlx::runs_on_cpu()? && !traditional;
+        Ok(Self {
+            dims,
+            traditional,
+            base: freqs.is_none().then_some(base as f32),
+            scale,
+            freqs,
+            shared: composed.then(Rc::default),
         })
     }
 
     /// Rotates `x: [B, H, S, D]` whose first tokens stand at `position`.
     pub fn forward(&self, x: &Array, position: &Position) -> Result<Array> {
-        let Self { dims, traditional, base, scale, freqs } = self;
-        let offset = match position {
-            Position::Same(offset) => *offset,
-            Position::Rows(offsets) => return self.forward_at(x, offsets),
-        };
-        Ok(fast::rope(x, *dims, *traditional, *base, *scale, offset, freqs.as_ref())?)
+        let Self { dims, traditional, base, scale, freqs, shared } = self;
+        let freqs = freqs.as_ref();
+        Ok(match (position, shared) {
+            (Position::Same(offset), Some(shared)) => {
+                let angles = self.angles(&mut shared.borrow_mut(), *offset, x)?;
+                self.rotate(x, &angles)?
+            }
+            (Position::Same(offset), None) => {
+                fast::rope(x, *dims, *traditional, *base, *scale, *offset, freqs)?
+            }
+            (Position::Rows(offsets), _) => {
+                fast::rope_dynamic(x, *dims, *traditional, *base, *scale, offsets, freqs)?
+            }
+        })
     }
 
-    /// [`Rope::forward`] with the position in an array, which layers can share: `[]` or `[B]` i32.
-    pub fn forward_at(&self, x: &Array, offset: &Array) -> Result<Array> {
-        let Self { dims, traditional, base, scale, freqs } = self;
-        let freqs = freqs.as_ref();
-        Ok(fast::rope_dynamic(x, *dims, *traditional, *base, *scale, offset, freqs)?)
+    fn angles(&self, shared: &mut SharedAngles, offset: i32, x: &Array) -> Result<Angles> {
+        let key = (offset, x.dim(-2), x.dtype());
+        if let Some((_, angles)) = shared.last.as_ref().filter(|(last, _)| *last == key) {
+            return Ok(angles.clone());
+        }
+        let inverse_freqs = match &shared.inverse_freqs {
+            Some(known) => known.clone(),
+            None => shared.inverse_freqs.insert(self.inverse_freqs()?).clone(),
+        };
+        let steps = ops::arange::<i32, f32>(0, x.dim(-2), 1)?;
+        let positions =
+            ops::multiply(ops::add(steps, Array::from_int(offset))?, Array::from_f32(self.scale))?;
+        let theta = ops::multiply(ops::expand_dims(positions, -1)?, inverse_freqs)?;
+        let angles = Angles {
+            cosines: ops::cos(&theta)?.as_dtype(x.dtype())?,
+            sines: ops::sin(&theta)?.as_dtype(x.dtype())?,
+        };
+        shared.last = Some((key, angles.clone()));
+        Ok(angles)
+    }
+
+    /// `[dims / 2]` f32.
+    fn inverse_freqs(&self) -> Result<Array> {
+        let half = self.dims / 2;
+        Ok(match (&self.freqs, self.base) {
+            (Some(freqs), _) => ops::reciprocal(freqs.as_dtype(Dtype::Float32)?)?,
+            (None, base) => {
+                let step = base.unwrap_or(1.0).ln() / half as f32;
+                let steps = ops::arange::<i32, f32>(0, -half, -1)?;
+                ops::exp(ops::multiply(steps, Array::from_f32(step))?)?
+            }
+        })
+    }
+
+    fn rotate(&self, x: &Array, angles: &Angles) -> Result<Array> {
+        let Angles { cosines, sines } = angles;
+        let (dims, half, shape) = (self.dims, self.dims / 2, x.shape());
+        let features =
+            |from: i32, to: i32| slice(x, &[0, 0, 0, from], &[shape[0], shape[1], shape[2], to]);
+        let (first, second) = (features(0, half)?, features(half, dims)?);
+        let mut parts = vec![
+            ops::subtract(ops::multiply(&first, cosines)?, ops::multiply(&second, sines)?)?,
+            ops::add(ops::multiply(&first, sines)?, ops::multiply(&second, cosines)?)?,
+        ];
+        if dims < shape[3] {
+            parts.push(features(dims, shape[3])?);
+        }
+        Ok(ops::concatenate(&parts, -1)?)
     }
 }
 
@@ -120,3 +179,6 @@ fn proportional_freqs(dims: i32, base: f64, partial: f64, factor: f64) -> Result
     let still = ops::full::<f32>(&[(dims - rotated) / 2], number(f64::INFINITY)?)?;
     Ok(ops::concatenate(&[freqs, still], 0)?)
 }
+
+#[cfg(test)]
+mod tests;

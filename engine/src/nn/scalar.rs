@@ -9,7 +9,7 @@ use crate::{Result, mlx::ops::scalar};
 /// A number that takes its array operand's dtype first, as Python's numbers do in MLX.
 ///
 /// Made once, so that no call converts it again.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct WeakScalar {
     value: f64,
     cached: Array,

@@ -2,12 +2,12 @@
 
 use mlx_rs::Array;
 
-use super::config::{Gemma4Config, LayerType};
+use super::config::Gemma4Config;
 use crate::{
     Result,
     cache::LayerCache,
     models::Mutation,
-    nn::{KvAttention, Linear, Mask, Params, RmsNorm, Rope, Rows, attend, rms_norm},
+    nn::{KvAttention, Linear, Mask, Params, Position, RmsNorm, Rope, Rows, attend, rms_norm},
 };
 
 /// Keys and values of a layer, with the position of the first query: what sharing layers take.
@@ -15,15 +15,18 @@ use crate::{
 pub struct LayerKv {
     keys: Rows,
     values: Rows,
-    /// `[]` or `[B]` i32.
-    offset: Array,
+    position: Position,
 }
 
 impl LayerKv {
     /// As layers without keys of their own see them: mlx-optiq never tiles there.
     fn borrowed(&self) -> Self {
         let stock = |rows: &Rows| rows.clone().read_by(KvAttention::Stock);
-        Self { keys: stock(&self.keys), values: stock(&self.values), offset: self.offset.clone() }
+        Self {
+            keys: stock(&self.keys),
+            values: stock(&self.values),
+            position: self.position.clone(),
+        }
     }
 }
 
@@ -89,6 +92,7 @@ impl Attention {
         path: &str,
         c: &Gemma4Config,
         layer: usize,
+        rope: &Rope,
         mutation: Mutation,
     ) -> Result<Self> {
         let eps = super::norm_eps(c, mutation);
@@ -98,18 +102,13 @@ impl Attention {
             None
         };
         let mut linear = |name: &str| Linear::take(p, &format!("{path}.{name}"), false);
-        let rope = match c.layer_types[layer] {
-            LayerType::Full => c.full_rope,
-            LayerType::Sliding => c.sliding_rope,
-        };
-        let theta = if mutation == Mutation::RopeBaseOff { rope.theta * 1.01 } else { rope.theta };
         let scale = if mutation == Mutation::AttentionScaleOff { 1.0_f32.next_down() } else { 1.0 };
         Ok(Self {
             q_proj: linear("q_proj")?,
             o_proj: linear("o_proj")?,
             q_norm: RmsNorm::take(p, &format!("{path}.q_norm"), eps)?,
             own,
-            rope: Rope::new(c.head_dim(layer), theta, c.rope_traditional, &rope.scaling)?,
+            rope: rope.clone(),
             heads: c.num_attention_heads as i32,
             head_dim: c.head_dim(layer) as i32,
             scale,
@@ -131,7 +130,7 @@ impl Attention {
             KvSource::Shared(kv) => kv.borrowed(),
             KvSource::Own(cache) => self.own_kv(x, cache)?,
         };
-        let queries = self.rope.forward_at(&queries, &kv.offset)?;
+        let queries = self.rope.forward(&queries, &kv.position)?;
         let out = attend(&queries, &kv.keys, &kv.values, self.scale, mask)?;
         let out =
             out.transpose_axes(&[0, 2, 1, 3])?.reshape(&[b, s, self.heads * self.head_dim])?;
@@ -148,12 +147,12 @@ impl Attention {
             None if own.values_behind_norm => own.k_norm.forward(&keys)?,
             None => keys.clone(),
         };
-        let offset = cache.position(self.offset_shift).to_array();
+        let position = cache.position(self.offset_shift);
         let keys = own.k_norm.forward(&keys)?.transpose_axes(&[0, 2, 1, 3])?;
-        let keys = self.rope.forward_at(&keys, &offset)?;
+        let keys = self.rope.forward(&keys, &position)?;
         let values = rms_norm(&values, own.eps)?.transpose_axes(&[0, 2, 1, 3])?;
         let (keys, values) = cache.update_and_fetch(&keys, &values)?;
-        Ok(LayerKv { keys, values, offset })
+        Ok(LayerKv { keys, values, position })
     }
 
     /// `[B, S, heads * head_dim]` to `[B, S, heads, head_dim]`.

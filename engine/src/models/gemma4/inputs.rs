@@ -88,7 +88,7 @@ pub struct LayerInput {
 
 impl LayerInput {
     /// Takes `path.{per_layer_input_gate,per_layer_projection,post_per_layer_input_norm}`.
-    pub fn take(p: &mut Params, path: &str, eps: f64, dtype: Dtype) -> Result<Self> {
+    pub fn take(p: &mut Params, path: &str, eps: f64, gelu: &GeluApprox) -> Result<Self> {
         let mut linear = |name: &str| Linear::take(p, &format!("{path}.{name}"), false);
         Ok(Self {
             per_layer_input_gate: linear("per_layer_input_gate")?,
@@ -98,7 +98,7 @@ impl LayerInput {
                 &format!("{path}.post_per_layer_input_norm"),
                 eps,
             )?,
-            gelu: GeluApprox::new(dtype)?,
+            gelu: gelu.clone(),
         })
     }
 

@@ -4,7 +4,7 @@ use mlx_rs::{Array, Dtype, ops};
 
 use super::{
     attention::{Attention, KvSource, LayerKv},
-    config::Gemma4Config,
+    config::{Gemma4Config, LayerRope, LayerType},
     inputs::LayerInput,
     mlp::{Experts, Mlp, Router},
 };
@@ -12,8 +12,38 @@ use crate::{
     Result,
     mlx::ops::add,
     models::Mutation,
-    nn::{Mask, Params, RmsNorm},
+    nn::{GeluApprox, Mask, Params, RmsNorm, Rope},
 };
+
+/// What all layers share.
+pub struct Common {
+    gelu: GeluApprox,
+    sliding_rope: Rope,
+    full_rope: Rope,
+}
+
+impl Common {
+    /// For activations of `dtype`.
+    pub fn new(c: &Gemma4Config, dtype: Dtype, mutation: Mutation) -> Result<Self> {
+        let rope = |head_dim: usize, rope: &LayerRope| {
+            let off = mutation == Mutation::RopeBaseOff;
+            let theta = if off { rope.theta * 1.01 } else { rope.theta };
+            Rope::new(head_dim, theta, c.rope_traditional, &rope.scaling)
+        };
+        Ok(Self {
+            gelu: GeluApprox::new(dtype)?,
+            sliding_rope: rope(c.head_dim, &c.sliding_rope)?,
+            full_rope: rope(c.global_head_dim, &c.full_rope)?,
+        })
+    }
+
+    fn rope(&self, kind: LayerType) -> &Rope {
+        match kind {
+            LayerType::Full => &self.full_rope,
+            LayerType::Sliding => &self.sliding_rope,
+        }
+    }
+}
 
 /// The experts of a layer, which run beside its dense MLP.
 struct Mixture {
@@ -41,22 +71,23 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// Takes everything under `path`, the layer at index `layer`; activations are of `dtype`.
+    /// Takes everything under `path`, the layer at index `layer`.
     pub fn take(
         p: &mut Params,
         path: &str,
         c: &Gemma4Config,
         layer: usize,
-        dtype: Dtype,
+        common: &Common,
         mutation: Mutation,
     ) -> Result<Self> {
         let eps = super::norm_eps(c, mutation);
+        let rope = common.rope(c.layer_types[layer]);
         let norm = |p: &mut Params, name: &str| RmsNorm::take(p, &format!("{path}.{name}"), eps);
         let mixture = match c.experts {
             None => None,
             Some(experts) => Some(Mixture {
                 router: Router::take(p, &format!("{path}.router"), c, experts, mutation)?,
-                experts: Experts::take(p, &format!("{path}.experts"), dtype, mutation)?,
+                experts: Experts::take(p, &format!("{path}.experts"), &common.gelu, mutation)?,
                 post_feedforward_layernorm_1: norm(p, "post_feedforward_layernorm_1")?,
                 post_feedforward_layernorm_2: norm(p, "post_feedforward_layernorm_2")?,
                 pre_feedforward_layernorm_2: norm(p, "pre_feedforward_layernorm_2")?,
@@ -64,14 +95,14 @@ impl Layer {
         };
         let input = match c.per_layer_input {
             None => None,
-            Some(_) => Some(LayerInput::take(p, path, eps, dtype)?),
+            Some(_) => Some(LayerInput::take(p, path, eps, &common.gelu)?),
         };
         Ok(Self {
             input_layernorm: norm(p, "input_layernorm")?,
-            self_attn: Attention::take(p, &format!("{path}.self_attn"), c, layer, mutation)?,
+            self_attn: Attention::take(p, &format!("{path}.self_attn"), c, layer, rope, mutation)?,
             post_attention_layernorm: norm(p, "post_attention_layernorm")?,
             pre_feedforward_layernorm: norm(p, "pre_feedforward_layernorm")?,
-            mlp: Mlp::take(p, &format!("{path}.mlp"), dtype, mutation)?,
+            mlp: Mlp::take(p, &format!("{path}.mlp"), &common.gelu, mutation)?,
             mixture,
             post_feedforward_layernorm: norm(p, "post_feedforward_layernorm")?,
             input,

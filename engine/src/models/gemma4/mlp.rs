@@ -1,6 +1,6 @@
 //! Dense and expert feed-forward parts of a layer.
 
-use mlx_rs::{Array, Dtype, ops};
+use mlx_rs::{Array, ops};
 
 use super::config::{Experts as ExpertsConfig, Gemma4Config};
 use crate::{
@@ -20,14 +20,14 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// Takes `path.{gate,up,down}_proj`; activations are of `dtype`.
-    pub fn take(p: &mut Params, path: &str, dtype: Dtype, mutation: Mutation) -> Result<Self> {
+    /// Takes `path.{gate,up,down}_proj`.
+    pub fn take(p: &mut Params, path: &str, gelu: &GeluApprox, mutation: Mutation) -> Result<Self> {
         let mut linear = |name: &str| Linear::take(p, &format!("{path}.{name}"), false);
         Ok(Self {
             gate_proj: linear("gate_proj")?,
             up_proj: linear("up_proj")?,
             down_proj: linear("down_proj")?,
-            gelu: GeluApprox::new(dtype)?,
+            gelu: gelu.clone(),
             swapped: mutation == Mutation::SwigluSwapped,
         })
     }
@@ -118,10 +118,10 @@ pub struct Experts {
 }
 
 impl Experts {
-    /// Takes `path.switch_glu`; activations are of `dtype`.
-    pub fn take(p: &mut Params, path: &str, dtype: Dtype, mutation: Mutation) -> Result<Self> {
+    /// Takes `path.switch_glu`.
+    pub fn take(p: &mut Params, path: &str, gelu: &GeluApprox, mutation: Mutation) -> Result<Self> {
         let switch_glu = SwitchGlu::take(p, &format!("{path}.switch_glu"), mutation)?;
-        Ok(Self { switch_glu, gelu: GeluApprox::new(dtype)? })
+        Ok(Self { switch_glu, gelu: gelu.clone() })
     }
 
     /// The weighted sum of the `chosen` experts' outputs for `x: [B, S, hidden]`.

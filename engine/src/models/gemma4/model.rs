@@ -6,7 +6,7 @@ use super::{
     attention::{KvSource, LayerKv},
     config::{Gemma4Config, LayerType},
     inputs::LayerInputs,
-    layer::Layer,
+    layer::{Common, Layer},
 };
 use crate::{
     Error, Result,
@@ -61,8 +61,9 @@ pub fn build(dir: &ModelDir, mutation: Mutation) -> Result<Box<dyn Model>> {
             Some(inputs)
         }
     };
+    let common = Common::new(&config, dtype, mutation)?;
     let layers = (0..config.layers())
-        .map(|i| Layer::take(&mut p, &format!("{root}.layers.{i}"), &config, i, dtype, mutation))
+        .map(|i| Layer::take(&mut p, &format!("{root}.layers.{i}"), &config, i, &common, mutation))
         .collect::<Result<Vec<_>>>()?;
     let norm = RmsNorm::take(&mut p, &format!("{root}.norm"), eps)?;
     let lm_head = if config.tie_word_embeddings {

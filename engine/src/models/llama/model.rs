@@ -5,9 +5,9 @@ use mlx_rs::{Array, Dtype, ops};
 use crate::{
     Error, Result,
     cache::{KvCache, LayerCache},
-    mlx::ops::{add, silu},
+    mlx::ops::add,
     models::{Checkpoint, Model, Mutation, Probe},
-    nn::{Adapters, Embedding, Linear, Mask, Params, RmsNorm, Rope, attend},
+    nn::{Adapters, Embedding, Linear, Mask, Params, RmsNorm, Rope, Silu, attend},
     weights::{LlamaConfig, ModelDir, load_lazy},
 };
 
@@ -25,10 +25,14 @@ struct Attention {
 }
 
 impl Attention {
-    fn take(p: &mut Params, path: &str, c: &LlamaConfig, mutation: Mutation) -> Result<Self> {
+    fn take(
+        p: &mut Params,
+        path: &str,
+        c: &LlamaConfig,
+        rope: &Rope,
+        mutation: Mutation,
+    ) -> Result<Self> {
         let mut linear = |name: &str| Linear::take(p, &format!("{path}.{name}"), c.attention_bias);
-        let theta =
-            if mutation == Mutation::RopeBaseOff { c.rope_theta * 1.01 } else { c.rope_theta };
         let mut scale = (c.head_dim as f64).powf(-0.5) as f32;
         if mutation == Mutation::AttentionScaleOff {
             scale = f32::from_bits(scale.to_bits() - 1);
@@ -38,7 +42,7 @@ impl Attention {
             k_proj: linear("k_proj")?,
             v_proj: linear("v_proj")?,
             o_proj: linear("o_proj")?,
-            rope: Rope::new(c.head_dim, theta, c.rope_traditional, &c.rope_scaling)?,
+            rope: rope.clone(),
             heads: c.num_attention_heads as i32,
             kv_heads: c.num_key_value_heads as i32,
             head_dim: c.head_dim as i32,
@@ -80,16 +84,24 @@ struct Mlp {
     gate_proj: Linear,
     up_proj: Linear,
     down_proj: Linear,
+    silu: Silu,
     swapped: bool,
 }
 
 impl Mlp {
-    fn take(p: &mut Params, path: &str, c: &LlamaConfig, mutation: Mutation) -> Result<Self> {
+    fn take(
+        p: &mut Params,
+        path: &str,
+        c: &LlamaConfig,
+        silu: &Silu,
+        mutation: Mutation,
+    ) -> Result<Self> {
         let mut linear = |name: &str| Linear::take(p, &format!("{path}.{name}"), c.mlp_bias);
         Ok(Self {
             gate_proj: linear("gate_proj")?,
             up_proj: linear("up_proj")?,
             down_proj: linear("down_proj")?,
+            silu: silu.clone(),
             swapped: mutation == Mutation::SwigluSwapped,
         })
     }
@@ -99,13 +111,30 @@ impl Mlp {
         let gate = self.gate_proj.forward(x)?;
         let up = self.up_proj.forward(x)?;
         let (gate, up) = if self.swapped { (up, gate) } else { (gate, up) };
-        self.down_proj.forward(&ops::multiply(silu(&gate)?, up)?)
+        self.down_proj.forward(&self.silu.gated(&gate, &up)?)
     }
 
     fn arrays<'a>(&'a self, out: &mut Vec<&'a Array>) {
         for linear in [&self.gate_proj, &self.up_proj, &self.down_proj] {
             linear.arrays(out);
         }
+    }
+}
+
+/// What all layers share.
+struct Common {
+    rope: Rope,
+    silu: Silu,
+}
+
+impl Common {
+    fn new(c: &LlamaConfig, dtype: Dtype, mutation: Mutation) -> Result<Self> {
+        let theta =
+            if mutation == Mutation::RopeBaseOff { c.rope_theta * 1.01 } else { c.rope_theta };
+        Ok(Self {
+            rope: Rope::new(c.head_dim, theta, c.rope_traditional, &c.rope_scaling)?,
+            silu: Silu::new(dtype)?,
+        })
     }
 }
 
@@ -118,17 +147,23 @@ struct Block {
 }
 
 impl Block {
-    fn take(p: &mut Params, path: &str, c: &LlamaConfig, mutation: Mutation) -> Result<Self> {
+    fn take(
+        p: &mut Params,
+        path: &str,
+        c: &LlamaConfig,
+        common: &Common,
+        mutation: Mutation,
+    ) -> Result<Self> {
         let eps = norm_eps(c, mutation);
         Ok(Self {
             input_layernorm: RmsNorm::take(p, &format!("{path}.input_layernorm"), eps)?,
-            self_attn: Attention::take(p, &format!("{path}.self_attn"), c, mutation)?,
+            self_attn: Attention::take(p, &format!("{path}.self_attn"), c, &common.rope, mutation)?,
             post_attention_layernorm: RmsNorm::take(
                 p,
                 &format!("{path}.post_attention_layernorm"),
                 eps,
             )?,
-            mlp: Mlp::take(p, &format!("{path}.mlp"), c, mutation)?,
+            mlp: Mlp::take(p, &format!("{path}.mlp"), c, &common.silu, mutation)?,
             residual_in_f32: mutation == Mutation::ResidualInF32,
         })
     }
@@ -185,8 +220,10 @@ pub fn build(dir: &ModelDir, mutation: Mutation) -> Result<Box<dyn Model>> {
     let mut p = Params::new(dir, config.sanitize(load_lazy(dir)?), plan)?;
     let norm = RmsNorm::take(&mut p, "model.norm", norm_eps(&config, mutation))?;
     let embed_tokens = Embedding::take(&mut p, "model.embed_tokens")?;
+    let dtype = embed_tokens.dtype();
+    let common = Common::new(&config, dtype, mutation)?;
     let blocks = (0..config.num_hidden_layers)
-        .map(|i| Block::take(&mut p, &format!("model.layers.{i}"), &config, mutation))
+        .map(|i| Block::take(&mut p, &format!("model.layers.{i}"), &config, &common, mutation))
         .collect::<Result<Vec<_>>>()?;
     let lm_head = if config.tie_word_embeddings {
         None
@@ -194,7 +231,6 @@ pub fn build(dir: &ModelDir, mutation: Mutation) -> Result<Box<dyn Model>> {
         Some(Linear::take(&mut p, "lm_head", false)?)
     };
     let adapters = p.finish()?;
-    let dtype = embed_tokens.dtype();
     Ok(Box::new(Llama {
         adapters,
         embed_tokens,

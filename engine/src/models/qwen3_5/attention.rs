@@ -8,7 +8,6 @@ use crate::{
     cache::LayerCache,
     models::Mutation,
     nn::{Linear, Mask, Params, RmsNorm, Rope, attend},
-    weights::RopeScaling,
 };
 
 pub struct Attention {
@@ -29,19 +28,21 @@ pub struct Attention {
 }
 
 impl Attention {
-    pub fn take(p: &mut Params, path: &str, c: &Qwen35Config, mutation: Mutation) -> Result<Self> {
+    pub fn take(
+        p: &mut Params,
+        path: &str,
+        c: &Qwen35Config,
+        rope: &Rope,
+        mutation: Mutation,
+    ) -> Result<Self> {
         let eps = norm_eps(c, mutation);
         let q_norm = RmsNorm::take(p, &format!("{path}.q_norm"), eps)?;
         let k_norm = RmsNorm::take(p, &format!("{path}.k_norm"), eps)?;
         let mut linear = |name: &str| Linear::take(p, &format!("{path}.{name}"), c.attention_bias);
-        let theta =
-            if mutation == Mutation::RopeBaseOff { c.rope_theta * 1.01 } else { c.rope_theta };
         let mut scale = (c.head_dim as f64).powf(-0.5) as f32;
         if mutation == Mutation::AttentionScaleOff {
             scale = f32::from_bits(scale.to_bits() - 1);
         }
-        let rotary_dims =
-            if mutation == Mutation::RopeOverAllDims { c.head_dim } else { c.rotary_dims };
         Ok(Self {
             q_proj: linear("q_proj")?,
             k_proj: linear("k_proj")?,
@@ -49,7 +50,7 @@ impl Attention {
             o_proj: linear("o_proj")?,
             q_norm,
             k_norm,
-            rope: Rope::new(rotary_dims, theta, false, &RopeScaling::Default)?,
+            rope: rope.clone(),
             heads: c.num_attention_heads as i32,
             kv_heads: c.num_key_value_heads as i32,
             head_dim: c.head_dim as i32,

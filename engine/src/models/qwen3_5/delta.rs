@@ -12,7 +12,7 @@ use crate::{
     cache::ArraysCache,
     mlx::ops::{scalar_like, silu, slice},
     models::Mutation,
-    nn::{Linear, Mask, Params, RmsNorm, WeakScalar, rms_norm},
+    nn::{Linear, Mask, Params, RmsNorm, Silu, WeakScalar, rms_norm},
 };
 
 /// Added to the squared length of queries and keys.
@@ -29,6 +29,7 @@ pub struct GatedDeltaNet {
     dt_bias: Array,
     a_log: Array,
     norm: RmsNorm,
+    silu: Silu,
     q_scale: WeakScalar,
     k_scale: WeakScalar,
     qk_eps: f64,
@@ -54,7 +55,7 @@ impl GatedDeltaNet {
         p: &mut Params,
         path: &str,
         c: &Qwen35Config,
-        dtype: Dtype,
+        (dtype, silu): (Dtype, &Silu),
         mutation: Mutation,
     ) -> Result<Self> {
         let norm = RmsNorm::take(p, &format!("{path}.norm"), norm_eps(c, mutation))?;
@@ -74,6 +75,7 @@ impl GatedDeltaNet {
             dt_bias,
             a_log,
             norm,
+            silu: silu.clone(),
             q_scale: WeakScalar::new(inverse.powi(2), dtype)?,
             k_scale: WeakScalar::new(inverse, dtype)?,
             qk_eps: if unscaled { LENGTH_EPS } else { LENGTH_EPS * inverse.powi(2) },
@@ -140,7 +142,7 @@ impl GatedDeltaNet {
             }
             Some(ends) => self.last_inputs(&input, &ends)?,
         });
-        silu(&ops::conv1d(&input, &self.conv1d, 1, 0, 1, channels)?)
+        self.silu.forward(&ops::conv1d(&input, &self.conv1d, 1, 0, 1, channels)?)
     }
 
     /// The inputs that the next token of each row looks back on, where row `i` ends at `ends[i]`.

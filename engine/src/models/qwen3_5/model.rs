@@ -6,13 +6,10 @@ use super::{attention::Attention, config::Qwen35Config, delta::GatedDeltaNet, no
 use crate::{
     Error, Result,
     cache::{ArraysCache, KvCache, LayerCache},
-    mlx::{
-        ops::{add, silu},
-        runs_on_metal,
-    },
+    mlx::{ops::add, runs_on_metal},
     models::{Checkpoint, Model, Mutation, Probe},
-    nn::{Adapters, Embedding, Linear, Mask, Params, RmsNorm},
-    weights::{ModelDir, ModelFacts, load_lazy},
+    nn::{Adapters, Embedding, Linear, Mask, Params, RmsNorm, Rope, Silu},
+    weights::{ModelDir, ModelFacts, RopeScaling, load_lazy},
 };
 
 /// Threads of a SIMD group on Metal.
@@ -27,16 +24,18 @@ struct Mlp {
     gate_proj: Linear,
     up_proj: Linear,
     down_proj: Linear,
+    silu: Silu,
     swapped: bool,
 }
 
 impl Mlp {
-    fn take(p: &mut Params, path: &str, mutation: Mutation) -> Result<Self> {
+    fn take(p: &mut Params, path: &str, silu: &Silu, mutation: Mutation) -> Result<Self> {
         let mut linear = |name: &str| Linear::take(p, &format!("{path}.{name}"), false);
         Ok(Self {
             gate_proj: linear("gate_proj")?,
             up_proj: linear("up_proj")?,
             down_proj: linear("down_proj")?,
+            silu: silu.clone(),
             swapped: mutation == Mutation::SwigluSwapped,
         })
     }
@@ -45,7 +44,26 @@ impl Mlp {
         let gate = self.gate_proj.forward(x)?;
         let up = self.up_proj.forward(x)?;
         let (gate, up) = if self.swapped { (up, gate) } else { (gate, up) };
-        self.down_proj.forward(&ops::multiply(silu(&gate)?, up)?)
+        self.down_proj.forward(&self.silu.gated(&gate, &up)?)
+    }
+}
+
+/// What all layers share.
+struct Common {
+    rope: Rope,
+    silu: Silu,
+}
+
+impl Common {
+    fn new(c: &Qwen35Config, dtype: Dtype, mutation: Mutation) -> Result<Self> {
+        let theta =
+            if mutation == Mutation::RopeBaseOff { c.rope_theta * 1.01 } else { c.rope_theta };
+        let rotary_dims =
+            if mutation == Mutation::RopeOverAllDims { c.head_dim } else { c.rotary_dims };
+        Ok(Self {
+            rope: Rope::new(rotary_dims, theta, false, &RopeScaling::Default)?,
+            silu: Silu::new(dtype)?,
+        })
     }
 }
 
@@ -63,6 +81,7 @@ impl Block {
         c: &Qwen35Config,
         layer: usize,
         dtype: Dtype,
+        common: &Common,
         mutation: Mutation,
     ) -> Result<Self> {
         let at = format!("language_model.model.layers.{layer}");
@@ -70,16 +89,22 @@ impl Block {
         let norm = |p: &mut Params, name: &str| RmsNorm::take(p, &format!("{at}.{name}"), eps);
         let mixer = if c.is_linear(layer) {
             let path = format!("{at}.linear_attn");
-            Mixer::Linear(Box::new(GatedDeltaNet::take(p, &path, c, dtype, mutation)?))
+            Mixer::Linear(Box::new(GatedDeltaNet::take(
+                p,
+                &path,
+                c,
+                (dtype, &common.silu),
+                mutation,
+            )?))
         } else {
             let path = format!("{at}.self_attn");
-            Mixer::Full(Box::new(Attention::take(p, &path, c, mutation)?))
+            Mixer::Full(Box::new(Attention::take(p, &path, c, &common.rope, mutation)?))
         };
         Ok(Self {
             input_layernorm: norm(p, "input_layernorm")?,
             mixer,
             post_attention_layernorm: norm(p, "post_attention_layernorm")?,
-            mlp: Mlp::take(p, &format!("{at}.mlp"), mutation)?,
+            mlp: Mlp::take(p, &format!("{at}.mlp"), &common.silu, mutation)?,
             residual_in_f32: mutation == Mutation::ResidualInF32,
         })
     }
@@ -175,8 +200,9 @@ pub fn build(dir: &ModelDir, mutation: Mutation) -> Result<Box<dyn Model>> {
     let norm = RmsNorm::take(&mut p, "language_model.model.norm", norm_eps(&c, mutation))?;
     let embed_tokens = Embedding::take(&mut p, "language_model.model.embed_tokens")?;
     let dtype = embed_tokens.dtype();
+    let common = Common::new(&c, dtype, mutation)?;
     let blocks = (0..c.num_hidden_layers)
-        .map(|layer| Block::take(&mut p, &c, layer, dtype, mutation))
+        .map(|layer| Block::take(&mut p, &c, layer, dtype, &common, mutation))
         .collect::<Result<Vec<_>>>()?;
     let lm_head = if c.tie_word_embeddings {
         None
