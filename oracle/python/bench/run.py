@@ -1,6 +1,6 @@
 """Measures `verbatim` beside mlx-lm, in alternating rounds on the same models.
 
-    python run.py [--rounds N] [--only NAME] [--tokens N] [--readme FILE]
+    python run.py [--rounds N] [--only NAME,…] [--tokens N] [--readme FILE]
 """
 
 import argparse
@@ -58,7 +58,7 @@ def _result(subject, rounds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", help="one of: " + ", ".join(subjects()))
+    parser.add_argument("--only", help="some of, with commas between: " + ", ".join(subjects()))
     parser.add_argument("--tokens", type=int, help="tokens to generate, for a quick look")
     parser.add_argument("--binary", type=Path, default=ROOT / "target" / "release" / "verbatim")
     parser.add_argument("--oracle", type=Path, default=ROOT / "target" / "debug" / "oracle")
@@ -67,9 +67,10 @@ def main():
     for needed in (options.binary, options.oracle):
         if not needed.is_file():
             parser.error(f"{needed} is missing; `./just bench` builds it")
-    chosen = [s for s in subjects().values() if options.only in (None, s.name)]
-    if not chosen:
-        parser.error(f"no subject is called {options.only}")
+    names = options.only.split(",") if options.only else list(subjects())
+    if unknown := set(names) - set(subjects()):
+        parser.error(f"no subject is called {', '.join(sorted(unknown))}")
+    chosen = [subjects()[name] for name in names]
     if options.tokens:
         chosen = [replace(s, tokens=options.tokens) for s in chosen]
     results = {"machine": report.machine(), "rounds": options.rounds, "subjects": []}
