@@ -18,8 +18,14 @@ def _column(rounds, side, kind, key):
     return [r[side][kind][key] for r in rounds]
 
 
+def _paired(ours, theirs):
+    """Ratios of two rounds each, in which both sides went first once: going first costs some percent."""
+    ratios = [a / b for a, b in zip(ours, theirs)]
+    return [(a * b) ** 0.5 for a, b in zip(ratios[::2], ratios[1::2])]
+
+
 def summary(rounds):
-    """Spreads of every figure of both sides, and paired ratios (ours over theirs, round by round)."""
+    """Spreads of every figure of both sides, and ratios (ours over theirs) of pairs of rounds."""
     found = {"ours": {}, "theirs": {}, "ratio": {}}
     for kind, keys in (("engine", ("first_token_s", "prefill_per_s", "decode_per_s", "peak_bytes")),
                        ("server", ("ready_s", "first_answer_s", "first_token_s", "tokens_per_s", "peak_bytes"))):
@@ -27,7 +33,7 @@ def summary(rounds):
             ours, theirs = (_column(rounds, side, kind, key) for side in ("ours", "theirs"))
             found["ours"][f"{kind}.{key}"] = spread(ours)
             found["theirs"][f"{kind}.{key}"] = spread(theirs)
-            found["ratio"][f"{kind}.{key}"] = spread([a / b for a, b in zip(ours, theirs)])
+            found["ratio"][f"{kind}.{key}"] = spread(_paired(ours, theirs))
     for key in ("overhead_stream", "overhead_whole"):
         found["ours"][f"server.{key}"] = spread(_column(rounds, "ours", "server", key))
     return found
@@ -58,12 +64,21 @@ _ROWS = [("start to ready, s", "server.ready_s", 1), ("start to first answer's e
          ("peak memory, engine, MB", "engine.peak_bytes", 1e-6), ("peak memory, server, MB", "server.peak_bytes", 1e-6)]
 
 
+def _verdict(found):
+    """What was promised, and whether this run kept it."""
+    over = max(found["ours"][f"server.{k}"]["median"] for k in ("overhead_whole", "overhead_stream"))
+    decode, ready = (found["ratio"][k]["median"] for k in ("engine.decode_per_s", "server.ready_s"))
+    kept = [("decode no slower", decode >= 1), ("ready at least 5 times sooner", ready <= 0.2),
+            ("server under 2 % over the engine", over < 0.02)]
+    return "Kept: " + "; ".join(f"{what}: {'yes' if yes else '**no**'}" for what, yes in kept) + "."
+
+
 def markdown(results):
     """The README's block."""
     about = results["machine"]
     lines = [f"Measured on {about['processor']} ({about['system']}), mlx {about['mlx']}, mlx-lm {about['mlx-lm']}: "
-             f"medians of {results['rounds']} alternating rounds, least and greatest in brackets; the ratio is the median "
-             "of the rounds' own ratios.", ""]
+             f"medians of {results['rounds']} alternating rounds, least and greatest in brackets; a ratio is that of two "
+             "rounds, in which each side went first once, and the median of these is given.", ""]
     for subject in results["subjects"]:
         found = subject["summary"]
         lines += [f"**{subject['title']}** ({subject['prompt_tokens']} prompt tokens, {subject['generated_tokens']} "
@@ -73,7 +88,7 @@ def markdown(results):
             lines.append(f"| {title} | {_figure(found['ours'][key], scale)} | {_figure(found['theirs'][key], scale)} "
                          f"| {_figure(found['ratio'][key])} |")
         over = [_figure(found["ours"][f"server.{k}"], 100) + " %" for k in ("overhead_whole", "overhead_stream")]
-        lines += [f"| server over engine, whole / streamed | {over[0]} / {over[1]} | | |", ""]
+        lines += [f"| server over engine, whole / streamed | {over[0]} / {over[1]} | | |", "", _verdict(found), ""]
     return "\n".join(lines)
 
 

@@ -57,7 +57,7 @@ def _result(subject, rounds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=6, help="an even number: each side goes first in half of them")
     parser.add_argument("--only", help="some of, with commas between: " + ", ".join(subjects()))
     parser.add_argument("--tokens", type=int, help="tokens to generate, for a quick look")
     parser.add_argument("--binary", type=Path, default=ROOT / "target" / "release" / "verbatim")
@@ -67,6 +67,8 @@ def main():
     for needed in (options.binary, options.oracle):
         if not needed.is_file():
             parser.error(f"{needed} is missing; `./just bench` builds it")
+    if options.rounds < 2 or options.rounds % 2:
+        parser.error("--rounds must be even and at least 2")
     names = options.only.split(",") if options.only else list(subjects())
     if unknown := set(names) - set(subjects()):
         parser.error(f"no subject is called {', '.join(sorted(unknown))}")
