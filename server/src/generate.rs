@@ -70,16 +70,33 @@ async fn prepare(
     })?
 }
 
+/// Tells the log when it is dropped unanswered: the connection's end drops the handler.
+struct Unanswered(bool);
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if self.0 {
+            tracing::info!("the client left; generation cancelled");
+        }
+    }
+}
+
 async fn whole(mut running: Running, mut response: Whole) -> ApiResult<Response> {
+    let mut unanswered = Unanswered(true);
+    let answer = collect(&mut running, &mut response).await;
+    unanswered.0 = false;
+    let outcome = answer?;
+    log_outcome(&outcome);
+    Ok(json_response(StatusCode::OK, &response.finish(outcome)))
+}
+
+async fn collect(running: &mut Running, response: &mut Whole) -> ApiResult<Outcome> {
     loop {
         match running.next().await {
             Event::Prefill { .. } => {}
             Event::Step(step) => response.step(step),
             Event::Failed(e) => return Err(e.into()),
-            Event::Finished(outcome) => {
-                log_outcome(&outcome);
-                return Ok(json_response(StatusCode::OK, &response.finish(outcome)));
-            }
+            Event::Finished(outcome) => return Ok(outcome),
         }
     }
 }

@@ -63,7 +63,7 @@ fn merge(body: &mut Value, extra: &Value) {
 #[case(json!({"xtc_probability": 0}), "xtc_probability", "xtc_probability must be of type float")]
 #[case(json!({"xtc_probability": 1.5}), "xtc_probability", "xtc_probability must be at most 1")]
 #[case(json!({"xtc_threshold": -0.5}), "xtc_threshold", "xtc_threshold must be at least 0")]
-#[case(json!({"model": 5}), "requested_model", "requested_model must be of type str")]
+#[case(json!({"model": 5}), "model", "requested_model must be of type str")]
 #[case(json!({"adapters": 5}), "adapter", "adapter must be of type str")]
 #[case(json!({"seed": "x"}), "seed", "seed must be of type int")]
 #[case(json!({"seed": 1.5}), "seed", "seed must be of type int")]

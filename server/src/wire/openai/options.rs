@@ -93,7 +93,10 @@ impl Options {
         let model = match body.take("model") {
             None => DEFAULT_MODEL.to_owned(),
             Some(Value::String(name)) => name,
-            Some(_) => return Err(wrong_type("requested_model", "str")),
+            // mlx-lm calls the field by its own variable.
+            Some(_) => {
+                return Err(ApiError::field("model", "requested_model must be of type str"));
+            }
         };
         refuse_other_models(body)?;
         sampling.seed = take_seed(body)?;
