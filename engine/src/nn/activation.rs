@@ -13,6 +13,8 @@ use crate::{Result, mlx};
 /// element alike, wherever in an array it lies: not with vector units that leave a scalar rest.
 #[derive(Debug, Clone)]
 struct Table {
+    /// Of the inputs.
+    dtype: Dtype,
     /// `[65536]`.
     values: Array,
 }
@@ -25,7 +27,7 @@ impl Table {
         }
         let bits: Vec<u16> = (0..=u16::MAX).collect();
         let inputs = Array::from_slice(&bits, &[1 << 16]).view_dtype(dtype)?;
-        Ok(Some(Self { values: function(&inputs)? }))
+        Ok(Some(Self { dtype, values: function(&inputs)? }))
     }
 
     fn look_up(&self, x: &Array) -> Result<Array> {
@@ -39,7 +41,7 @@ fn tabulated(
     function: impl Fn(&Array) -> Result<Array>,
 ) -> Result<Array> {
     match table {
-        Some(table) if table.values.dtype() == x.dtype() => table.look_up(x),
+        Some(table) if table.dtype == x.dtype() => table.look_up(x),
         _ => function(x),
     }
 }
@@ -48,12 +50,14 @@ fn tabulated(
 #[derive(Debug, Clone)]
 pub struct Silu {
     table: Option<Table>,
+    /// Of f32 values.
+    wide: Option<Table>,
 }
 
 impl Silu {
     /// For activations of `dtype`; others are right too, but slower.
     pub fn new(dtype: Dtype) -> Result<Self> {
-        Ok(Self { table: Table::new(dtype, mlx::ops::silu)? })
+        Ok(Self { table: Table::new(dtype, mlx::ops::silu)?, wide: Table::new(dtype, wide_silu)? })
     }
 
     /// Elementwise, in the dtype of `x`.
@@ -61,10 +65,19 @@ impl Silu {
         tabulated(self.table.as_ref(), x, mlx::ops::silu)
     }
 
+    /// Elementwise, in f32 whatever the dtype of `x`.
+    pub fn forward_in_f32(&self, x: &Array) -> Result<Array> {
+        tabulated(self.wide.as_ref(), x, wide_silu)
+    }
+
     /// `silu(gate) * x` (`swiglu` of `mlx_lm/models/activations.py`).
     pub fn gated(&self, gate: &Array, x: &Array) -> Result<Array> {
         Ok(ops::multiply(self.forward(gate)?, x)?)
     }
+}
+
+fn wide_silu(x: &Array) -> Result<Array> {
+    mlx::ops::silu(&x.as_dtype(Dtype::Float32)?)
 }
 
 /// The tanh approximation of GELU, `0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³)))`, every constant

@@ -41,6 +41,11 @@ impl WeakScalar {
         Ok(ops::power(x, &*self.like(x)?)?)
     }
 
+    /// `log(exp(x) + exp(value))`.
+    pub fn logaddexp(&self, x: &Array) -> Result<Array> {
+        Ok(ops::logaddexp(x, &*self.like(x)?)?)
+    }
+
     fn like(&self, x: &Array) -> Result<Cow<'_, Array>> {
         if x.dtype() == self.cached.dtype() {
             return Ok(Cow::Borrowed(&self.cached));

@@ -10,7 +10,7 @@ use super::{config::Qwen35Config, norm_eps};
 use crate::{
     Error, Result,
     cache::ArraysCache,
-    mlx::ops::{scalar_like, silu, slice},
+    mlx::ops::{scalar_like, slice},
     models::Mutation,
     nn::{Linear, Mask, Params, RmsNorm, Silu, WeakScalar, rms_norm},
 };
@@ -27,9 +27,11 @@ pub struct GatedDeltaNet {
     /// Depthwise: `[channels, taps, 1]`.
     conv1d: Array,
     dt_bias: Array,
-    a_log: Array,
+    /// `-exp(A)`, in f32: `[value heads]`.
+    rate: Array,
     norm: RmsNorm,
     silu: Silu,
+    zero: WeakScalar,
     q_scale: WeakScalar,
     k_scale: WeakScalar,
     qk_eps: f64,
@@ -62,6 +64,8 @@ impl GatedDeltaNet {
         let conv1d = p.take(&format!("{path}.conv1d.weight"))?;
         let dt_bias = p.take(&format!("{path}.dt_bias"))?;
         let a_log = p.take(&format!("{path}.A_log"))?;
+        let narrow = mutation == Mutation::DecayInModelDtype;
+        let rate = a_log.as_dtype(if narrow { dtype } else { Dtype::Float32 })?;
         let mut linear = |name: &str| Linear::take(p, &format!("{path}.{name}"), false);
         let inverse = (c.linear_key_head_dim as f64).powf(-0.5);
         let unscaled = mutation == Mutation::QkEpsUnscaled;
@@ -73,7 +77,8 @@ impl GatedDeltaNet {
             out_proj: linear("out_proj")?,
             conv1d,
             dt_bias,
-            a_log,
+            rate: ops::negative(ops::exp(rate)?)?,
+            zero: WeakScalar::new(0.0, dtype)?,
             norm,
             silu: silu.clone(),
             q_scale: WeakScalar::new(inverse.powi(2), dtype)?,
@@ -155,12 +160,9 @@ impl GatedDeltaNet {
 
     /// `exp(-exp(A) softplus(a + dt))`, in f32 by promotion: `[B, S, value heads]`.
     fn decay(&self, a: &Array) -> Result<Array> {
-        let narrow = self.mutation == Mutation::DecayInModelDtype;
-        let dtype = if narrow { a.dtype() } else { Dtype::Float32 };
-        let rate = ops::negative(ops::exp(self.a_log.as_dtype(dtype)?)?)?;
         let shifted = ops::add(a, &self.dt_bias)?;
-        let soft = ops::logaddexp(&shifted, scalar_like(0.0, &shifted)?)?;
-        Ok(ops::exp(ops::multiply(rate, soft)?)?)
+        let soft = self.zero.logaddexp(&shifted)?;
+        Ok(ops::exp(ops::multiply(&self.rate, soft)?)?)
     }
 
     /// Runs the recurrence over the tokens: `[B, S, value heads, value dim]`. Tokens that are not
@@ -212,9 +214,12 @@ impl GatedDeltaNet {
     /// `silu(z) * norm(x)` in f32, back in the dtype of `x` (`precise_swiglu`).
     fn gate(&self, x: &Array, z: &Array) -> Result<Array> {
         let narrow = self.mutation == Mutation::GateInModelDtype;
-        let dtype = if narrow { x.dtype() } else { Dtype::Float32 };
-        let normed = self.norm.forward(x)?.as_dtype(dtype)?;
-        let gate = silu(&z.as_dtype(dtype)?)?;
+        let normed = self.norm.forward(x)?;
+        let (gate, normed) = if narrow {
+            (self.silu.forward(z)?, normed)
+        } else {
+            (self.silu.forward_in_f32(z)?, normed.as_dtype(Dtype::Float32)?)
+        };
         Ok(ops::multiply(gate, normed)?.as_dtype(x.dtype())?)
     }
 
@@ -224,7 +229,7 @@ impl GatedDeltaNet {
         {
             linear.arrays(out);
         }
-        out.extend([&self.conv1d, &self.dt_bias, &self.a_log]);
+        out.extend([&self.conv1d, &self.dt_bias, &self.rate]);
         self.norm.arrays(out);
     }
 }

@@ -20,6 +20,11 @@ fn a_table_gives_the_functions_bits(#[case] dtype: Dtype) {
     let x = inputs(dtype);
     let silu = Silu::new(dtype).unwrap();
     assert_eq!(bits(&silu.forward(&x).unwrap()), bits(&mlx::ops::silu(&x).unwrap()));
+    let wide = silu.forward_in_f32(&x).unwrap();
+    assert_eq!(wide.dtype(), Dtype::Float32);
+    let wide_bits =
+        |array: &Array| array.view_dtype(Dtype::Uint32).unwrap().to_vec_exact::<u32>().unwrap();
+    assert_eq!(wide_bits(&wide), wide_bits(&wide_silu(&x).unwrap()));
     let gelu = GeluApprox::new(dtype).unwrap();
     assert_eq!(bits(&gelu.forward(&x).unwrap()), bits(&gelu.formula.forward(&x).unwrap()));
 }
