@@ -9,6 +9,7 @@ use crate::{
     Error, Result,
     cache::LayerCache,
     limits,
+    models::Mutation,
     weights::{Fields, kind, read_list},
 };
 
@@ -99,14 +100,15 @@ impl KvQuantization {
 
     /// Packs the caches that are due, after a call of the model; one layer at a time, so that no
     /// more than one layer is held twice.
-    pub(crate) fn apply(&self, caches: &mut [LayerCache]) -> Result<()> {
+    pub(crate) fn apply(&self, caches: &mut [LayerCache], mutation: Mutation) -> Result<()> {
+        let start = if mutation == Mutation::KvStartIgnored { 0 } else { self.start };
         for (layer, cache) in caches.iter_mut().enumerate() {
             let Some(format) = self.format(layer) else { continue };
             let keeps_rows = matches!(cache, LayerCache::Kv(_) | LayerCache::Rotating(_));
-            if !keeps_rows || cache.format().is_some() || cache.offset() < self.start {
+            if !keeps_rows || cache.format().is_some() || cache.offset() < start {
                 continue;
             }
-            cache.quantize(format.read_by(self.attention))?;
+            cache.quantize(format.read_by(self.attention).mistaken(mutation))?;
             mlx_rs::transforms::eval(cache.state())?;
         }
         Ok(())

@@ -7,6 +7,7 @@ mod portable;
 mod run;
 
 pub use case::{Replayed, replay};
+pub(crate) use kv::quantization;
 pub use models::Models;
 pub use run::{RunOptions, run};
 

@@ -1,13 +1,15 @@
 //! Shows that the harness notices: one flipped bit of a golden, one wrong operation in the engine.
 
+mod kv;
+
 use verbatim_engine::{Engine, EngineOptions, Mutation};
 
 use crate::{
     Error, Result,
-    case::{Backend, Case, load_suites},
+    case::{Backend, Case, KvMode, load_suites},
     golden::{Golden, PastRun, layer_name, machine_key, relative_path},
     maker::ModelStore,
-    replay::{Models, RunOptions, replay},
+    replay::{Models, RunOptions, quantization, replay},
     report::{Mismatch, What},
 };
 
@@ -213,6 +215,7 @@ impl Mistake {
             matches!(self.mutation, Mutation::AdapterScaleOff | Mutation::AdapterNotCast);
         let of_trimming = self.mutation == Mutation::TrimOneShort;
         subject.case.family == self.family
+            && subject.case.kv == KvMode::Bf16
             && subject.adapter.is_some() == of_adapters
             && subject.case.past.is_some() == of_trimming
     }
@@ -228,9 +231,11 @@ impl Mistake {
     }
 }
 
-/// Cases whose goldens hold every layer, and those whose choices hang on a rounding.
+/// Cases whose goldens hold every layer, those whose choices hang on a rounding, and those that
+/// notice mistakes with packed keys.
 fn is_subject(case: &Case) -> bool {
-    case.skip.is_none() && (case.capture.layers() || case.path == "near ties")
+    let tells = case.capture.layers() || case.path == "near ties" || kv::notices(&case.id);
+    case.skip.is_none() && tells
 }
 
 /// Makes every mistake in turn; `progress` hears of each.
@@ -246,6 +251,11 @@ pub fn self_test(options: &RunOptions, mut progress: impl FnMut(&Trial)) -> Resu
     }
     for mistake in mistakes() {
         let trial = subjects.mutated_engine(&mistake)?;
+        progress(&trial);
+        trials.push(trial);
+    }
+    for mistake in kv::mistakes() {
+        let trial = subjects.mutated_kv(&mistake)?;
         progress(&trial);
         trials.push(trial);
     }
@@ -349,12 +359,22 @@ impl Subjects {
         }
         last.ok_or_else(|| Error::Golden(format!("no case is fit to notice {name}")))
     }
+
+    /// Runs the case that must notice a mistake with packed keys.
+    fn mutated_kv(&self, mistake: &kv::Mistake) -> Result<Trial> {
+        let kv::Mistake { mutation, case, step } = mistake;
+        let subject = self.0.iter().find(|s| s.case.id == *case);
+        let subject = subject.ok_or_else(|| Error::Golden(format!("there is no case {case}")))?;
+        let found = run(&load(subject, *mutation)?, subject, &subject.golden)?;
+        Ok(trial(format!("{mutation:?}"), subject, &Place::Logits { step: *step }, found))
+    }
 }
 
 fn load(subject: &Subject, mutation: Mutation) -> Result<Engine> {
     let mut options = EngineOptions::new(&subject.folder);
     options.mutation = mutation;
     options.adapter.clone_from(&subject.adapter);
+    options.kv = quantization(&subject.case.kv).map_err(Error::Golden)?;
     Engine::load(options).map_err(|e| Error::Model(e.to_string()))
 }
 

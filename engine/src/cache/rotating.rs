@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     Result,
+    models::Mutation,
     nn::{KvFormat, Mask, Rows},
 };
 
@@ -84,6 +85,7 @@ impl RotatingKvCache {
     /// `optiq/runtime/kv/rotating.py`).
     pub fn quantize(&mut self, format: KvFormat) -> Result<()> {
         self.format = self.format.or(Some(format));
+        self.reordered |= format.mistake() == Mutation::PackedRingInTemporalOrder;
         kv::pack(&mut self.buffers, self.format)
     }
 

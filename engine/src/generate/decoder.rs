@@ -102,8 +102,12 @@ pub enum Progress {
 impl Decoder {
     /// A sequence that has not called the model yet.
     pub fn new(model: &dyn Model, options: &DecoderOptions<'_>) -> Result<Self> {
+        let mut caches = model.new_caches();
+        if options.mutation == Mutation::KvPackedBeforeFirstCall {
+            options.kv.apply(&mut caches, options.mutation)?;
+        }
         Ok(Self {
-            caches: model.new_caches(),
+            caches,
             prompt: options.prompt.to_vec(),
             prefilled: 0,
             prefill_step_size: options.prefill_step_size.max(1),
@@ -219,7 +223,7 @@ impl Decoder {
     fn call(&mut self, model: &dyn Model, ids: &Array) -> Result<Array> {
         let batch = ids.reshape(&[1, -1])?;
         let hidden = model.hidden(&batch, &mut self.caches, &mut self.probe)?;
-        self.kv.apply(&mut self.caches)?;
+        self.kv.apply(&mut self.caches, self.mutation)?;
         let call = self.calls;
         self.calls += 1;
         let seen = self.probe.drain();

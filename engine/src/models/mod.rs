@@ -205,4 +205,20 @@ pub enum Mutation {
     AdapterScaleOff,
     /// An adapter's product is added without the cast to the input's dtype.
     AdapterNotCast,
+    /// Keys and values are packed before the model's first call, not after it.
+    KvPackedBeforeFirstCall,
+    /// Keys and values are packed after the first call, however few tokens they hold.
+    KvStartIgnored,
+    /// A packed ring's rows are attended to oldest first, not as they lie.
+    PackedRingInTemporalOrder,
+    /// Layers that borrow packed keys read them in mlx-optiq's tiles, too.
+    BorrowedKeysTiled,
+    /// Single tokens read packed keys all at once, not in mlx-optiq's tiles.
+    SingleTokensUntiled,
+    /// The softmax over packed keys stays in the model's dtype.
+    SoftmaxNotPrecise,
+    /// The scores of packed keys get the mask as a summand.
+    MaskAdded,
+    /// The scores of packed keys are scaled, not the queries.
+    ScaleAfterProduct,
 }

@@ -5,7 +5,7 @@
 use mlx_rs::{Array, Dtype, ops};
 
 use super::{Mask, Rows, rows::KvAttention};
-use crate::{Result, mlx::ops::scalar_like};
+use crate::{Result, mlx::ops::scalar_like, models::Mutation};
 
 /// Keys per tile.
 const TILE: i32 = 512;
@@ -22,7 +22,9 @@ pub(super) fn attend_packed(
     let tiled = tiles(q, k, mask);
     let kv_heads = k.arrays()[0].dim(1);
     let repeats = heads / kv_heads;
-    let mut q = ops::multiply(q, scalar_like(f64::from(scale), q)?)?;
+    let mistake = mistake(k);
+    let late_scale = (mistake == Mutation::ScaleAfterProduct).then_some(scale);
+    let mut q = if late_scale.is_some() { q.clone() } else { scaled(q, scale)? };
     let (mut k, mut v) = (k.clone(), v.clone());
     if repeats > 1 {
         q = q.reshape(&[b, kv_heads, repeats, s, d])?;
@@ -31,10 +33,11 @@ pub(super) fn attend_packed(
     }
     let mask = boolean(mask, s, k.len(), repeats > 1)?;
     let out = if tiled {
-        attend_tiles(&q, &k, &v, mask.as_ref())?
+        attend_tiles(&q, &k, &v, mask.as_ref(), late_scale)?
     } else {
-        let scores = hidden(k.dot(&q)?, mask.as_ref())?;
-        v.weigh(&ops::softmax_axis(&scores, -1, true)?)?
+        let precise = mistake != Mutation::SoftmaxNotPrecise;
+        let scores = scores(&q, &k, mask.as_ref(), late_scale)?;
+        v.weigh(&ops::softmax_axis(&scores, -1, precise)?)?
     };
     if repeats > 1 {
         return Ok(out.reshape(&[b, heads, s, d])?);
@@ -49,17 +52,44 @@ fn tiles(q: &Array, k: &Rows, mask: &Mask) -> bool {
         && matches!(format.bits(), 4 | 8)
         && matches!(q.dtype(), Dtype::Bfloat16 | Dtype::Float16)
         && !matches!(mask, Mask::Array(_))
+        && !(format.mistake() == Mutation::SingleTokensUntiled && q.dim(2) == 1)
+}
+
+fn mistake(k: &Rows) -> Mutation {
+    if let Rows::Packed(_, format) = k { format.mistake() } else { Mutation::None }
+}
+
+fn scaled(x: &Array, scale: f32) -> Result<Array> {
+    Ok(ops::multiply(x, scalar_like(f64::from(scale), x)?)?)
+}
+
+/// `q Kᵀ`, the scores of hidden keys at their dtype's least value: `[.., S, N]`.
+fn scores(q: &Array, k: &Rows, mask: Option<&Array>, late_scale: Option<f32>) -> Result<Array> {
+    let mut scores = k.dot(q)?;
+    if let Some(scale) = late_scale {
+        scores = scaled(&scores, scale)?;
+    }
+    if let Some(mask) = mask.filter(|_| mistake(k) == Mutation::MaskAdded) {
+        return Ok(ops::add(&scores, mask.as_dtype(scores.dtype())?)?);
+    }
+    hidden(scores, mask)
 }
 
 /// Softmax over tiles of keys with a running maximum and sum, all in the queries' dtype.
-fn attend_tiles(q: &Array, k: &Rows, v: &Rows, mask: Option<&Array>) -> Result<Array> {
+fn attend_tiles(
+    q: &Array,
+    k: &Rows,
+    v: &Rows,
+    mask: Option<&Array>,
+    late_scale: Option<f32>,
+) -> Result<Array> {
     let n = k.len();
     let mut running: Option<Running> = None;
     for start in (0..n).step_by(TILE as usize) {
         let stop = (start + TILE).min(n);
         let (k, v) = (k.slice(start, stop)?, v.slice(start, stop)?);
         let mask = mask.map(|mask| columns(mask, start, stop)).transpose()?;
-        let scores = hidden(k.dot(q)?, mask.as_ref())?;
+        let scores = scores(q, &k, mask.as_ref(), late_scale)?;
         let top = ops::max_axis(&scores, -1, true)?;
         running = Some(match running {
             None => Running::first(&scores, top, &v)?,

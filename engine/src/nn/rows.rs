@@ -8,6 +8,7 @@ use crate::{
         ops::{slice_rows, slice_update_rows, zero_rows},
         quantized::{Packed, pack},
     },
+    models::Mutation,
     weights::{ModuleQuantization, QuantMode},
 };
 
@@ -27,6 +28,7 @@ pub enum KvAttention {
 pub struct KvFormat {
     packing: ModuleQuantization,
     attention: KvAttention,
+    mistake: Mutation,
 }
 
 impl KvFormat {
@@ -34,13 +36,24 @@ impl KvFormat {
     /// says what would be accepted.
     pub fn new(bits: u64, group_size: u64) -> Result<Self, String> {
         let packing = ModuleQuantization::new(QuantMode::Affine, bits, group_size)?;
-        Ok(Self { packing, attention: KvAttention::Stock })
+        Ok(Self { packing, attention: KvAttention::Stock, mistake: Mutation::None })
     }
 
     /// The same packing, read in another way.
     #[must_use]
     pub fn read_by(self, attention: KvAttention) -> Self {
         Self { attention, ..self }
+    }
+
+    /// The same packing, read with a deliberate mistake.
+    #[must_use]
+    pub(crate) fn mistaken(self, mistake: Mutation) -> Self {
+        Self { mistake, ..self }
+    }
+
+    /// The deliberate mistake, if any.
+    pub(crate) fn mistake(self) -> Mutation {
+        self.mistake
     }
 
     /// How attention is computed.

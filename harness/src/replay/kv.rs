@@ -8,7 +8,7 @@ use crate::case::{KvLayer, KvMode, KvUniform};
 ///
 /// # Errors
 /// A format that does not exist.
-pub(super) fn quantization(mode: &KvMode) -> Result<KvQuantization, String> {
+pub(crate) fn quantization(mode: &KvMode) -> Result<KvQuantization, String> {
     match mode {
         KvMode::Bf16 => Ok(KvQuantization::default()),
         KvMode::Uniform(KvUniform { bits, group_size, start }) => Ok(KvQuantization {

@@ -83,6 +83,7 @@ pub struct Attention {
     head_dim: i32,
     scale: f32,
     offset_shift: i32,
+    tiles_borrowed: bool,
 }
 
 impl Attention {
@@ -113,6 +114,7 @@ impl Attention {
             head_dim: c.head_dim(layer) as i32,
             scale,
             offset_shift: i32::from(mutation == Mutation::OffsetByOne),
+            tiles_borrowed: mutation == Mutation::BorrowedKeysTiled,
         })
     }
 
@@ -127,6 +129,7 @@ impl Attention {
         let queries = self.split(&self.q_proj.forward(x)?, self.heads)?;
         let queries = self.q_norm.forward(&queries)?.transpose_axes(&[0, 2, 1, 3])?;
         let kv = match source {
+            KvSource::Shared(kv) if self.tiles_borrowed => kv.clone(),
             KvSource::Shared(kv) => kv.borrowed(),
             KvSource::Own(cache) => self.own_kv(x, cache)?,
         };
