@@ -30,7 +30,7 @@ pub struct EngineOptions {
     pub adapter: Option<PathBuf>,
     /// Prompt tokens per prefill call.
     pub prefill_step_size: usize,
-    /// Which layers keep quantized keys and values. Sequences take turns where any does.
+    /// Which layers keep quantized keys and values.
     pub kv: KvQuantization,
     /// Requests that may wait for a turn.
     pub queue_limit: usize,

@@ -98,6 +98,14 @@ impl KvQuantization {
         Ok(())
     }
 
+    /// Whether no cache of a sequence is still to be packed.
+    pub(crate) fn is_settled(&self, caches: &[LayerCache]) -> bool {
+        caches.iter().enumerate().all(|(layer, cache)| {
+            let keeps_rows = !matches!(cache, LayerCache::Arrays(_));
+            !keeps_rows || self.format(layer).is_none() || cache.format().is_some()
+        })
+    }
+
     /// Packs the caches that are due, after a call of the model; one layer at a time, so that no
     /// more than one layer is held twice.
     pub(crate) fn apply(&self, caches: &mut [LayerCache], mutation: Mutation) -> Result<()> {

@@ -8,27 +8,33 @@
 mod kv;
 mod rotating;
 
-use mlx_rs::{Array, Dtype, ops};
+use mlx_rs::{Array, ops};
 
 pub use kv::BatchKvCache;
 pub use rotating::BatchRotatingKvCache;
 
 use super::{ArraysCache, KvCache, LayerCache, RotatingKvCache};
-use crate::{Error, Result, mlx::ops::slice_rows, nn::Rows};
+use crate::{
+    Error, Result,
+    nn::{KvFormat, Rows},
+};
 
-/// Keys and values: `[B, KV, rows, D]` each.
-type Buffers = (Array, Array);
+/// Keys and values of all rows.
+type Buffers = (Rows, Rows);
 
-/// The arrays of unpacked keys and values.
-fn plain((keys, values): (Rows, Rows)) -> Result<Buffers> {
-    match (keys, values) {
-        (Rows::Plain(keys), Rows::Plain(values)) => Ok((keys, values)),
-        _ => Err(Error::Mlx("packed keys and values cannot be part of a batch".into())),
+/// The format that all rows of a batch have.
+fn one_format(formats: impl IntoIterator<Item = Option<KvFormat>>) -> Result<Option<KvFormat>> {
+    let mut formats = formats.into_iter();
+    let format = formats.next().flatten();
+    if formats.any(|other| other != format) {
+        return Err(Error::Mlx("rows of one batch must be packed alike".into()));
     }
+    Ok(format)
 }
 
-fn as_rows((keys, values): Buffers) -> (Rows, Rows) {
-    (Rows::Plain(keys), Rows::Plain(values))
+/// New keys and values as the batch's format wants them.
+fn packed(k: &Array, v: &Array, format: Option<KvFormat>) -> Result<Buffers> {
+    Ok((Rows::Plain(k.clone()).packed(format)?, Rows::Plain(v.clone()).packed(format)?))
 }
 
 /// One layer's caches of single sequences as rows of one cache.
@@ -129,10 +135,11 @@ fn single() -> Error {
     Error::Mlx("the cache of a single sequence has no rows".into())
 }
 
-/// Rows `keep` of every array, in this order.
-fn pick(array: &Array, keep: &[usize]) -> Result<Array> {
+/// The sequences `keep`, in this order.
+fn pick(rows: &Rows, keep: &[usize]) -> Result<Rows> {
     let keep: Vec<i32> = keep.iter().map(|&row| row as i32).collect();
-    Ok(array.take_axis(Array::from_slice(&keep, &[keep.len() as i32]), 0)?)
+    let keep = Array::from_slice(&keep, &[keep.len() as i32]);
+    rows.map(|array| Ok(array.take_axis(&keep, 0)?))
 }
 
 /// The numbers of rows `keep`, in this order.
@@ -145,36 +152,38 @@ fn pick_both((keys, values): &Buffers, keep: &[usize]) -> Result<Buffers> {
 }
 
 /// Rolls the tokens of row `i` right by `shifts[i]` places (`dynamic_roll`).
-fn roll_rows(rows: &Array, shifts: &[i32]) -> Result<Array> {
-    let n = rows.dim(-2);
+fn roll_rows(rows: &Rows, shifts: &[i32]) -> Result<Rows> {
+    let n = rows.len();
     if n == 0 {
         return Ok(rows.clone());
     }
     let from: Vec<i32> =
         shifts.iter().flat_map(|shift| (0..n).map(move |i| (i - shift).rem_euclid(n))).collect();
     let from = Array::from_slice(&from, &[shifts.len() as i32, 1, n, 1]);
-    Ok(ops::indexing::take_along_axis(rows, from, -2)?)
+    rows.map(|array| Ok(ops::indexing::take_along_axis(array, &from, -2)?))
+}
+
+/// Tokens `start..stop` in memory of their own.
+fn cut(rows: &Rows, start: i32, stop: i32) -> Result<Rows> {
+    rows.slice(start, stop)?.map(|array| Ok(array.contiguous()?))
 }
 
 /// `left` and `right` empty tokens around those of `rows`; a negative `right` cuts tokens off.
-fn padded(rows: &Array, left: i32, right: i32) -> Result<Array> {
-    let kept = if right < 0 { slice_rows(rows, 0, rows.dim(-2) + right)? } else { rows.clone() };
+fn padded(rows: &Rows, left: i32, right: i32) -> Result<Rows> {
+    let kept = if right < 0 { rows.slice(0, rows.len() + right)? } else { rows.clone() };
     if left == 0 && right <= 0 {
         return Ok(kept);
     }
-    let zeros = |n: i32| empty_rows(&shape_with_rows(rows.shape(), n), rows.dtype());
-    Ok(ops::concatenate(&[zeros(left)?, kept, zeros(right.max(0))?], -2)?)
+    Rows::concatenate(&[rows.zeros(left)?, kept, rows.zeros(right.max(0))?])
 }
 
-fn shape_with_rows(shape: &[i32], rows: i32) -> Vec<i32> {
-    let mut shape = shape.to_vec();
-    let axis = shape.len() - 2;
-    shape[axis] = rows;
-    shape
-}
-
-fn empty_rows(shape: &[i32], dtype: Dtype) -> Result<Array> {
-    Ok(ops::zeros_dtype(shape, dtype)?)
+/// `batch` sequences without a token, of the kind of `like`.
+fn empty_rows(like: &Rows, batch: i32) -> Result<Rows> {
+    like.zeros(0)?.map(|array| {
+        let mut shape = array.shape().to_vec();
+        shape[0] = batch;
+        Ok(ops::zeros_dtype(&shape, array.dtype())?)
+    })
 }
 
 /// Where the tokens of a batch lie in its buffers while two batches become one.
@@ -190,22 +199,17 @@ struct Side<'a> {
 /// neither has any.
 fn stacked(a: &Side<'_>, b: &Side<'_>) -> Result<Option<Buffers>> {
     let Some(like) = a.buffers.or(b.buffers) else { return Ok(None) };
-    let length = |side: &Side<'_>| side.buffers.map_or(0, |(keys, _)| keys.dim(-2));
+    let length = |side: &Side<'_>| side.buffers.map_or(0, |(keys, _)| keys.len());
     let (end, size) = (a.idx.max(b.idx), length(a).max(length(b)));
-    let place = |side: &Side<'_>, of: fn(&Buffers) -> &Array| -> Result<Array> {
-        let rows = if let Some(buffers) = side.buffers {
-            of(buffers).clone()
-        } else {
-            let mut shape = shape_with_rows(of(like).shape(), 0);
-            shape[0] = side.batch;
-            empty_rows(&shape, of(like).dtype())?
+    let place = |side: &Side<'_>, of: fn(&Buffers) -> &Rows| -> Result<Rows> {
+        let rows = match side.buffers {
+            Some(buffers) => of(buffers).clone(),
+            None => empty_rows(of(like), side.batch)?,
         };
         let left = end - side.idx;
-        padded(&rows, left, size - rows.dim(-2) - left)
+        padded(&rows, left, size - rows.len() - left)
     };
-    let join = |of: fn(&Buffers) -> &Array| -> Result<Array> {
-        Ok(ops::concatenate(&[place(a, of)?, place(b, of)?], 0)?)
-    };
+    let join = |of: fn(&Buffers) -> &Rows| Rows::stacked(&[place(a, of)?, place(b, of)?]);
     Ok(Some((join(|buffers| &buffers.0)?, join(|buffers| &buffers.1)?)))
 }
 
@@ -214,15 +218,12 @@ fn merged(rows: &[Option<Buffers>], length: i32) -> Result<Buffers> {
     let Some(like) = rows.iter().flatten().next() else {
         return Err(Error::Mlx("a batch of empty caches has no buffers".into()));
     };
-    let join = |of: fn(&Buffers) -> &Array| -> Result<Array> {
-        let parts = rows
-            .iter()
-            .map(|row| match row {
-                Some(buffers) => padded(of(buffers), length - of(buffers).dim(-2), 0),
-                None => empty_rows(&shape_with_rows(of(like).shape(), length), of(like).dtype()),
-            })
-            .collect::<Result<Vec<_>>>()?;
-        Ok(ops::concatenate(&parts, 0)?)
+    let join = |of: fn(&Buffers) -> &Rows| {
+        let place = |row: &Option<Buffers>| match row {
+            Some(buffers) => padded(of(buffers), length - of(buffers).len(), 0),
+            None => of(like).zeros(length),
+        };
+        Rows::stacked(&rows.iter().map(place).collect::<Result<Vec<_>>>()?)
     };
     Ok((join(|buffers| &buffers.0)?, join(|buffers| &buffers.1)?))
 }

@@ -83,13 +83,12 @@ impl LayerCache {
 
     /// Appends `k, v: [B, KV, S, D]`; returns all keys and values to attend to.
     pub fn update_and_fetch(&mut self, k: &Array, v: &Array) -> Result<(Rows, Rows)> {
-        let plain = |(k, v)| (Rows::Plain(k), Rows::Plain(v));
         match self {
             Self::Kv(c) => c.update_and_fetch(k, v),
             Self::Rotating(c) => c.update_and_fetch(k, v),
             Self::Arrays(_) => Err(Error::Mlx("a recurrent layer has no keys and values".into())),
-            Self::BatchKv(c) => c.update_and_fetch(k, v).map(plain),
-            Self::BatchRotating(c) => c.update_and_fetch(k, v).map(plain),
+            Self::BatchKv(c) => c.update_and_fetch(k, v),
+            Self::BatchRotating(c) => c.update_and_fetch(k, v),
         }
     }
 
@@ -114,7 +113,9 @@ impl LayerCache {
         match self {
             Self::Kv(c) => c.format(),
             Self::Rotating(c) => c.format(),
-            Self::Arrays(_) | Self::BatchKv(_) | Self::BatchRotating(_) => None,
+            Self::BatchKv(c) => c.format(),
+            Self::BatchRotating(c) => c.format(),
+            Self::Arrays(_) => None,
         }
     }
 

@@ -104,7 +104,13 @@ impl BatchDecoder {
     }
 
     /// Adds a sequence, wherever it has got to.
+    ///
+    /// # Errors
+    /// [`Error::Mlx`] unless the sequence [fits](Decoder::fits_a_batch).
     pub fn insert(&mut self, id: RowId, mut decoder: Decoder) -> Result<()> {
+        if !decoder.fits_a_batch() {
+            return Err(Error::Mlx("the sequence does not fit a batch yet".into()));
+        }
         let Some(pending) = decoder.pending.take() else {
             self.waiting.push_back(Row { id, decoder });
             return Ok(());

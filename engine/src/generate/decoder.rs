@@ -213,10 +213,11 @@ impl Decoder {
         Ok(self.prefilled)
     }
 
-    /// Whether the batch can do what this sequence asks for: layer outputs, a past and packed keys
-    /// and values come from single rows.
+    /// Whether the batch can do what this sequence asks for, from here on. Layer outputs and a past
+    /// come from single rows, and keys and values are packed before a row joins: when that is due
+    /// depends on the row's own calls.
     pub fn fits_a_batch(&self) -> bool {
-        !self.capture.layers && self.past.is_none() && self.kv.is_none()
+        !self.capture.layers && self.past.is_none() && self.kv.is_settled(&self.caches)
     }
 
     /// The model's hidden states for `ids: [S]`: `[1, S, hidden]`.

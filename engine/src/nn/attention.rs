@@ -17,6 +17,13 @@ pub enum Mask {
     Causal,
     /// Those marked true: `[S, N]`, or what broadcasts to `[B, H, S, N]`.
     Array(Array),
+    /// Of a batch: keys up to the query's own position, the padding on each row's left excepted.
+    Padded {
+        /// Those marked true: `[B, 1, S, N]`.
+        mask: Array,
+        /// Keys of each row, counted from the left, that hold nothing.
+        left_padding: Vec<i32>,
+    },
 }
 
 impl Mask {
@@ -72,7 +79,7 @@ fn attend_plain(q: &Array, k: &Array, v: &Array, scale: f32, mask: &Mask) -> Res
             return Ok(fast::scaled_dot_product_attention(q, k, v, scale, None, None)?);
         }
         Mask::Causal => ScaledDotProductAttentionMask::Causal,
-        Mask::Array(array) => ScaledDotProductAttentionMask::Array(array),
+        Mask::Array(mask) | Mask::Padded { mask, .. } => ScaledDotProductAttentionMask::Array(mask),
     };
     Ok(fast::scaled_dot_product_attention(q, k, v, scale, mask, None)?)
 }

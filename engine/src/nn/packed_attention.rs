@@ -19,7 +19,12 @@ pub(super) fn attend_packed(
     mask: &Mask,
 ) -> Result<Array> {
     let (b, heads, s, d) = (q.dim(0), q.dim(1), q.dim(2), q.dim(3));
-    let tiled = tiles(q, k, mask);
+    if let Mask::Padded { left_padding, .. } = mask
+        && tileable(q, k)
+    {
+        return attend_one_by_one(q, (k, v), scale, left_padding);
+    }
+    let tiled = tileable(q, k) && !matches!(mask, Mask::Array(_));
     let kv_heads = k.arrays()[0].dim(1);
     let repeats = heads / kv_heads;
     let mistake = mistake(k);
@@ -45,13 +50,34 @@ pub(super) fn attend_packed(
     Ok(out)
 }
 
-/// Whether mlx-optiq's tiled path takes this call; it leaves every other one to mlx-lm's.
-fn tiles(q: &Array, k: &Rows, mask: &Mask) -> bool {
+/// The rows of a batch each by itself: tiles count from a row's own first key.
+fn attend_one_by_one(
+    q: &Array,
+    (k, v): (&Rows, &Rows),
+    scale: f32,
+    left_padding: &[i32],
+) -> Result<Array> {
+    let mask = if q.dim(2) == 1 { Mask::None } else { Mask::Causal };
+    let rows = left_padding.iter().zip(0..).map(|(&padding, row)| {
+        let one = |array: &Array| {
+            let mut start = vec![0; array.ndim()];
+            let mut stop = array.shape().to_vec();
+            (start[0], stop[0]) = (row, row + 1);
+            crate::mlx::ops::slice(array, &start, &stop)
+        };
+        let own = |rows: &Rows| rows.map(one)?.slice(padding, rows.len());
+        attend_packed(&one(q)?, &own(k)?, &own(v)?, scale, &mask)
+    });
+    Ok(ops::concatenate(&rows.collect::<Result<Vec<_>>>()?, 0)?)
+}
+
+/// Whether mlx-optiq's tiles take such a call, unless an array masks it; what they leave is
+/// mlx-lm's.
+fn tileable(q: &Array, k: &Rows) -> bool {
     let Rows::Packed(_, format) = k else { return false };
     format.attention() == KvAttention::Fused
         && matches!(format.bits(), 4 | 8)
         && matches!(q.dtype(), Dtype::Bfloat16 | Dtype::Float16)
-        && !matches!(mask, Mask::Array(_))
         && !(format.mistake() == Mutation::SingleTokensUntiled && q.dim(2) == 1)
 }
 
@@ -142,8 +168,10 @@ fn boolean(mask: &Mask, new: i32, keys: i32, grouped: bool) -> Result<Option<Arr
             Mask::Array(mask) => Some(mask),
             _ => None,
         },
-        Mask::Array(mask) if grouped && mask.ndim() > 3 => Some(mask.expand_dims(-3)?),
-        Mask::Array(mask) => Some(mask.clone()),
+        Mask::Array(mask) | Mask::Padded { mask, .. } if grouped && mask.ndim() > 3 => {
+            Some(mask.expand_dims(-3)?)
+        }
+        Mask::Array(mask) | Mask::Padded { mask, .. } => Some(mask.clone()),
     })
 }
 

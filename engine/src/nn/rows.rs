@@ -128,10 +128,32 @@ impl Rows {
 
     /// All of `parts`, of one format and at least one, one after the other.
     pub fn concatenate(parts: &[Self]) -> Result<Self> {
+        Self::join(parts, -2)
+    }
+
+    /// The sequences of all `parts`, of one format, length and at least one: along axis 0.
+    pub fn stacked(parts: &[Self]) -> Result<Self> {
+        Self::join(parts, 0)
+    }
+
+    fn join(parts: &[Self], axis: i32) -> Result<Self> {
+        if parts.iter().any(|part| part.format() != parts[0].format()) {
+            return Err(crate::Error::Mlx("rows of one kind only can be joined".into()));
+        }
         parts[0].each(|i, _| {
             let arrays: Vec<&Array> = parts.iter().map(|part| &part.arrays()[i]).collect();
-            Ok(ops::concatenate(&arrays, -2)?)
+            Ok(ops::concatenate(&arrays, axis)?)
         })
+    }
+
+    /// How the rows are packed.
+    pub fn format(&self) -> Option<KvFormat> {
+        if let Self::Packed(_, format) = self { Some(*format) } else { None }
+    }
+
+    /// The same change to every array, which keeps what lies in a row.
+    pub fn map(&self, change: impl Fn(&Array) -> Result<Array>) -> Result<Self> {
+        self.each(|_, array| change(array))
     }
 
     /// The same rows for attention that reads them as `attention` says.

@@ -2,12 +2,13 @@
 
 use mlx_rs::Array;
 
-use super::{Buffers, Side, as_rows, merged, pick_both, pick_numbers, plain, roll_rows, stacked};
+use super::{
+    Buffers, Side, cut, merged, one_format, packed, pick_both, pick_numbers, roll_rows, stacked,
+};
 use crate::{
     Result,
     cache::{KvCache, kv},
-    mlx::ops::slice_rows,
-    nn::Mask,
+    nn::{KvFormat, Mask},
 };
 
 /// Keys and values of all rows, which end together at `idx`.
@@ -20,30 +21,32 @@ pub struct BatchKvCache {
     left_padding: Vec<i32>,
     /// The same from the right, between `prepare` and `finalize`.
     right_padding: Option<Vec<i32>>,
+    /// How tokens are packed before they are stored.
+    format: Option<KvFormat>,
 }
 
 impl BatchKvCache {
-    /// `rows` sequences without a token.
-    pub fn new(rows: usize) -> Self {
-        Self { buffers: None, idx: 0, left_padding: vec![0; rows], right_padding: None }
-    }
-
-    /// Single sequences as rows.
+    /// Single sequences as rows, all packed alike.
     pub fn merge(caches: &[KvCache]) -> Result<Self> {
         let length = caches.iter().map(|c| c.offset() as i32).max().unwrap_or(0);
-        if length == 0 {
-            return Ok(Self::new(caches.len()));
-        }
-        let rows = caches
-            .iter()
-            .map(|cache| cache.filled()?.map(plain).transpose())
-            .collect::<Result<Vec<_>>>()?;
+        let buffers = if length == 0 {
+            None
+        } else {
+            let rows = caches.iter().map(KvCache::filled).collect::<Result<Vec<_>>>()?;
+            Some(merged(&rows, length)?)
+        };
         Ok(Self {
-            buffers: Some(merged(&rows, length)?),
+            buffers,
             idx: length,
             left_padding: caches.iter().map(|c| length - c.offset() as i32).collect(),
             right_padding: None,
+            format: one_format(caches.iter().map(KvCache::format))?,
         })
+    }
+
+    /// How tokens are packed.
+    pub fn format(&self) -> Option<KvFormat> {
+        self.format
     }
 
     /// The position of each row's next token.
@@ -53,15 +56,23 @@ impl BatchKvCache {
 
     /// What `new` further tokens see: `[B, 1, new, idx + new]`.
     pub fn mask(&self, new: usize, window: Option<usize>) -> Result<Mask> {
-        Mask::padded_causal(new as i32, self.idx, window.map(|w| w as i32), &self.left_padding)
+        let mask = Mask::padded_causal(
+            new as i32,
+            self.idx,
+            window.map(|w| w as i32),
+            &self.left_padding,
+        )?;
+        Ok(match (mask, window) {
+            (Mask::Array(mask), None) => {
+                Mask::Padded { mask, left_padding: self.left_padding.clone() }
+            }
+            (mask, _) => mask,
+        })
     }
 
     /// Writes `k, v: [B, KV, S, D]` behind the stored tokens and returns the filled part.
     pub fn update_and_fetch(&mut self, k: &Array, v: &Array) -> Result<Buffers> {
-        let mut rows = self.buffers.take().map(as_rows);
-        let filled = kv::append(&mut rows, &mut self.idx, &as_rows((k.clone(), v.clone())))?;
-        self.buffers = rows.map(plain).transpose()?;
-        plain(filled)
+        kv::append(&mut self.buffers, &mut self.idx, &packed(k, v, self.format)?)
     }
 
     /// Announces tokens whose last `right_padding[i]` are padding in row `i`.
@@ -92,8 +103,8 @@ impl BatchKvCache {
         let shared = self.left_padding.iter().copied().min().unwrap_or(0);
         if shared > 0 {
             if let Some((keys, values)) = &self.buffers {
-                let cut = |rows: &Array| slice_rows(rows, shared, rows.dim(-2));
-                self.buffers = Some((cut(keys)?, cut(values)?));
+                let n = keys.len();
+                self.buffers = Some((keys.slice(shared, n)?, values.slice(shared, n)?));
             }
             self.idx -= shared;
             self.left_padding.iter_mut().for_each(|n| *n -= shared);
@@ -101,8 +112,9 @@ impl BatchKvCache {
         Ok(())
     }
 
-    /// Appends another batch's rows.
+    /// Appends another batch's rows, packed alike.
     pub fn extend(&mut self, other: Self) -> Result<()> {
+        self.format = one_format([self.format, other.format])?;
         self.buffers = stacked(&self.side(), &other.side())?;
         let end = self.idx.max(other.idx);
         let shift = |idx: i32| move |n: &i32| n + end - idx;
@@ -125,13 +137,11 @@ impl BatchKvCache {
     pub fn extract(&self, row: usize) -> Result<KvCache> {
         let from = self.left_padding[row];
         let Some(buffers) = self.buffers.as_ref().filter(|_| from < self.idx) else {
-            return Ok(KvCache::default());
+            return Ok(KvCache::from_parts(None, 0, self.format));
         };
         let (keys, values) = pick_both(buffers, &[row])?;
-        let cut =
-            |rows: &Array| -> Result<Array> { Ok(slice_rows(rows, from, self.idx)?.contiguous()?) };
-        let rows = as_rows((cut(&keys)?, cut(&values)?));
-        Ok(KvCache::from_parts(Some(rows), self.idx - from, None))
+        let rows = (cut(&keys, from, self.idx)?, cut(&values, from, self.idx)?);
+        Ok(KvCache::from_parts(Some(rows), self.idx - from, self.format))
     }
 
     /// Forgets the last `n` tokens of every row, or all; returns how many.
@@ -143,6 +153,6 @@ impl BatchKvCache {
 
     /// Both buffers, or nothing before the first token.
     pub fn state(&self) -> Vec<&Array> {
-        self.buffers.iter().flat_map(|(k, v)| [k, v]).collect()
+        self.buffers.iter().flat_map(|(k, v)| k.arrays().iter().chain(v.arrays())).collect()
     }
 }

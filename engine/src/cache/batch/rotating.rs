@@ -1,13 +1,14 @@
 //! Key-value cache of a sliding window, for several sequences (`BatchRotatingKVCache`).
 
-use mlx_rs::{Array, ops};
+use mlx_rs::Array;
 
-use super::{Buffers, Side, as_rows, merged, pick_both, pick_numbers, plain, roll_rows, stacked};
+use super::{
+    Buffers, Side, cut, merged, one_format, packed, pick_both, pick_numbers, roll_rows, stacked,
+};
 use crate::{
     Result,
     cache::RotatingKvCache,
-    mlx::ops::{slice_rows, slice_update_rows, zero_rows},
-    nn::Mask,
+    nn::{KvFormat, Mask, Rows},
 };
 
 /// Rows by which the buffers grow while single tokens arrive.
@@ -16,7 +17,8 @@ const STEP: i32 = 256;
 /// Keys and values of the last `max_size` tokens of all rows, which share one ring.
 ///
 /// The ring turns with the longest row, not with each row's own length: once it has turned, rows
-/// are summed over in another order than alone, and another batch gives other bits.
+/// are summed over in another order than alone, and another batch gives other bits. For the same
+/// reason its masks never lead packed rows to mlx-optiq's tiles.
 #[derive(Debug, Clone)]
 pub struct BatchRotatingKvCache {
     buffers: Option<Buffers>,
@@ -35,6 +37,8 @@ pub struct BatchRotatingKvCache {
     /// Offsets that rows will have when their right padding is gone, between `prepare` and
     /// `finalize`.
     lengths: Option<Vec<i32>>,
+    /// How tokens are packed before they are stored.
+    format: Option<KvFormat>,
 }
 
 impl BatchRotatingKvCache {
@@ -49,10 +53,11 @@ impl BatchRotatingKvCache {
             idx: 0,
             rotated: false,
             lengths: None,
+            format: None,
         }
     }
 
-    /// Single sequences as rows. All have one window.
+    /// Single sequences as rows, all packed alike. All have one window.
     pub fn merge(caches: &[RotatingKvCache]) -> Result<Self> {
         let max_size = caches.first().map_or(0, RotatingKvCache::max_size);
         let held = |c: &RotatingKvCache| (c.offset() as i32).min(c.max_size());
@@ -60,14 +65,13 @@ impl BatchRotatingKvCache {
         if caches.iter().any(|c| c.max_size() != max_size) {
             return Err(crate::Error::Mlx("one batch cannot have several windows".into()));
         }
+        let format = one_format(caches.iter().map(RotatingKvCache::format))?;
         if length == 0 {
-            return Ok(Self::new(max_size, caches.len()));
+            return Ok(Self { format, ..Self::new(max_size, caches.len()) });
         }
-        let rows = caches
-            .iter()
-            .map(|cache| cache.held()?.map(plain).transpose())
-            .collect::<Result<Vec<_>>>()?;
+        let rows = caches.iter().map(RotatingKvCache::held).collect::<Result<Vec<_>>>()?;
         Ok(Self {
+            format,
             buffers: Some(merged(&rows, length)?),
             offsets: caches.iter().map(|c| c.offset() as i32).collect(),
             left_padding: caches.iter().map(|c| length - held(c)).collect(),
@@ -75,6 +79,11 @@ impl BatchRotatingKvCache {
             idx: length,
             ..Self::new(max_size, 0)
         })
+    }
+
+    /// How tokens are packed.
+    pub fn format(&self) -> Option<KvFormat> {
+        self.format
     }
 
     /// The position of each row's next token.
@@ -119,15 +128,16 @@ impl BatchRotatingKvCache {
 
     /// Appends `k, v: [B, KV, S, D]`; returns what to attend to, in the order of the buffers.
     pub fn update_and_fetch(&mut self, k: &Array, v: &Array) -> Result<Buffers> {
-        if k.dim(-2) == 1 { self.update_in_place(k, v) } else { self.update_concat(k, v) }
+        let (k, v) = packed(k, v, self.format)?;
+        if k.len() == 1 { self.update_in_place(&k, &v) } else { self.update_concat(&k, &v) }
     }
 
-    fn update_concat(&mut self, k: &Array, v: &Array) -> Result<Buffers> {
+    fn update_concat(&mut self, k: &Rows, v: &Rows) -> Result<Buffers> {
         self.restore_temporal_order()?;
         let (keys, values) = match self.buffers.take() {
             None => (k.clone(), v.clone()),
             Some((keys, values)) => {
-                let used = |rows: &Array| slice_rows(rows, 0, self.idx.min(rows.dim(-2)));
+                let used = |rows: &Rows| rows.slice(0, self.idx.min(rows.len()));
                 let mut rows = (used(&keys)?, used(&values)?);
                 if let Some(lengths) = self.lengths.clone() {
                     // Padding behind a row that has ended must not push its tokens out.
@@ -135,28 +145,27 @@ impl BatchRotatingKvCache {
                 }
                 let surplus = (self.idx - self.max_size + 1).max(0);
                 self.left_padding.iter_mut().for_each(|n| *n -= surplus);
-                let appended = |rows: &Array, new: &Array| -> Result<Array> {
-                    let kept = slice_rows(rows, surplus, rows.dim(-2))?;
-                    Ok(ops::concatenate(&[&kept, new], -2)?)
+                let appended = |rows: &Rows, new: &Rows| {
+                    Rows::concatenate(&[rows.slice(surplus, rows.len())?, new.clone()])
                 };
                 (appended(&rows.0, k)?, appended(&rows.1, v)?)
             }
         };
-        self.count(k.dim(-2));
-        self.idx = keys.dim(-2);
+        self.count(k.len());
+        self.idx = keys.len();
         self.buffers = Some((keys.clone(), values.clone()));
         Ok((keys, values))
     }
 
-    fn update_in_place(&mut self, k: &Array, v: &Array) -> Result<Buffers> {
+    fn update_in_place(&mut self, k: &Rows, v: &Rows) -> Result<Buffers> {
         if self.lengths.is_some() {
             return Err(crate::Error::Mlx("padding on the right must be rolled away first".into()));
         }
         let (mut keys, mut values) = self.with_room(k, v)?;
-        let surplus = keys.dim(-2) - self.max_size;
+        let surplus = keys.len() - self.max_size;
         if surplus > 0 {
-            keys = slice_rows(&keys, surplus, keys.dim(-2))?;
-            values = slice_rows(&values, surplus, values.dim(-2))?;
+            keys = keys.slice(surplus, keys.len())?;
+            values = values.slice(surplus, values.len())?;
             self.idx = self.max_size;
             self.left_padding.iter_mut().for_each(|n| *n -= surplus);
         }
@@ -167,12 +176,12 @@ impl BatchRotatingKvCache {
         if self.rotated {
             self.left_padding.iter_mut().for_each(|n| *n -= 1);
         }
-        let keys = slice_update_rows(&keys, k, self.idx)?;
-        let values = slice_update_rows(&values, v, self.idx)?;
+        let keys = keys.written(k, self.idx)?;
+        let values = values.written(v, self.idx)?;
         self.count(1);
         self.idx += 1;
-        let filled = if self.total < keys.dim(-2) {
-            (slice_rows(&keys, 0, self.total)?, slice_rows(&values, 0, self.total)?)
+        let filled = if self.total < keys.len() {
+            (keys.slice(0, self.total)?, values.slice(0, self.total)?)
         } else {
             (keys.clone(), values.clone())
         };
@@ -181,22 +190,20 @@ impl BatchRotatingKvCache {
     }
 
     /// Takes the buffers out, grown where one more token has no place yet.
-    fn with_room(&mut self, k: &Array, v: &Array) -> Result<Buffers> {
+    fn with_room(&mut self, k: &Rows, v: &Rows) -> Result<Buffers> {
         let total = self.total;
-        let grows = |keys: &Array| total >= keys.dim(-2) && keys.dim(-2) < self.max_size;
+        let grows = |keys: &Rows| total >= keys.len() && keys.len() < self.max_size;
         let new = STEP.min(self.max_size - total);
         match self.buffers.take() {
             Some((keys, values)) if grows(&keys) => {
                 self.idx = total;
-                let longer = |rows: &Array, like: &Array| -> Result<Array> {
-                    Ok(ops::concatenate(&[rows, &zero_rows(like, new)?], -2)?)
-                };
-                Ok((longer(&keys, k)?, longer(&values, v)?))
+                let longer = |rows: Rows, like: &Rows| Rows::concatenate(&[rows, like.zeros(new)?]);
+                Ok((longer(keys, k)?, longer(values, v)?))
             }
             Some(buffers) => Ok(buffers),
             None => {
                 self.idx = total;
-                Ok((zero_rows(k, new)?, zero_rows(v, new)?))
+                Ok((k.zeros(new)?, v.zeros(new)?))
             }
         }
     }
@@ -243,7 +250,7 @@ impl BatchRotatingKvCache {
             && let Some((keys, values)) = &self.buffers
         {
             let (keys, values) = (unrolled(keys, self.idx)?, unrolled(values, self.idx)?);
-            self.idx = keys.dim(-2);
+            self.idx = keys.len();
             self.rotated = false;
             self.buffers = Some((keys, values));
         }
@@ -260,8 +267,9 @@ impl BatchRotatingKvCache {
         Ok(())
     }
 
-    /// Appends another batch's rows.
+    /// Appends another batch's rows, packed alike.
     pub fn extend(&mut self, mut other: Self) -> Result<()> {
+        self.format = one_format([self.format, other.format])?;
         let both_empty = self.buffers.is_none() && other.buffers.is_none();
         if !both_empty && (self.rotated != other.rotated || self.idx != other.idx) {
             self.restore_temporal_order()?;
@@ -290,7 +298,7 @@ impl BatchRotatingKvCache {
 
     /// One row as a single sequence, its tokens in temporal order.
     pub fn extract(&self, row: usize) -> Result<RotatingKvCache> {
-        let empty = RotatingKvCache::new(self.max_size as usize, 0);
+        let empty = RotatingKvCache::from_parts(None, [0, 0, self.max_size, 0], self.format);
         let Some(buffers) = &self.buffers else { return Ok(empty) };
         let (mut keys, mut values) = pick_both(buffers, &[row])?;
         let mut end = self.idx;
@@ -302,11 +310,9 @@ impl BatchRotatingKvCache {
         if from >= end {
             return Ok(empty);
         }
-        let cut =
-            |rows: &Array| -> Result<Array> { Ok(slice_rows(rows, from, end)?.contiguous()?) };
         let numbers = [self.offsets[row], 0, self.max_size, end - from];
-        let rows = as_rows((cut(&keys)?, cut(&values)?));
-        Ok(RotatingKvCache::from_parts(Some(rows), numbers, None))
+        let rows = (cut(&keys, from, end)?, cut(&values, from, end)?);
+        Ok(RotatingKvCache::from_parts(Some(rows), numbers, self.format))
     }
 
     /// Whether tokens can be forgotten again: not once one was pushed out.
@@ -326,13 +332,11 @@ impl BatchRotatingKvCache {
 
     /// Both buffers, or nothing before the first token.
     pub fn state(&self) -> Vec<&Array> {
-        self.buffers.iter().flat_map(|(k, v)| [k, v]).collect()
+        self.buffers.iter().flat_map(|(k, v)| k.arrays().iter().chain(v.arrays())).collect()
     }
 }
 
 /// `rows` with place `idx` first.
-fn unrolled(rows: &Array, idx: i32) -> Result<Array> {
-    let n = rows.dim(-2);
-    let parts = [slice_rows(rows, idx, n)?, slice_rows(rows, 0, idx)?];
-    Ok(ops::concatenate(&parts, -2)?)
+fn unrolled(rows: &Rows, idx: i32) -> Result<Rows> {
+    Rows::concatenate(&[rows.slice(idx, rows.len())?, rows.slice(0, idx)?])
 }

@@ -6,10 +6,12 @@ use proptest::prelude::*;
 use crate::{
     cache::{ArraysCache, KvCache, LayerCache, RotatingKvCache, merge},
     mlx,
-    nn::{Mask, Position, Rows},
+    nn::{KvFormat, Mask, Position, Rows},
 };
 
 const WINDOW: usize = 6;
+/// Features of a key, all of one value: packing keeps it as the group's bias.
+const WIDTH: usize = 32;
 
 /// One step of a batch's life.
 #[derive(Debug, Clone)]
@@ -44,15 +46,25 @@ struct Alone {
     cache: LayerCache,
 }
 
-/// `[1, 1, n, 1]`: tokens that tell their sequence and position.
+/// `[1, 1, n, WIDTH]`: tokens that tell their sequence and position.
 fn tokens(name: usize, first: usize, n: usize) -> Array {
-    let values: Vec<f32> = (0..n).map(|i| (name * 1000 + first + i + 1) as f32).collect();
-    Array::from_slice(&values, &[1, 1, n as i32, 1])
+    let values: Vec<f32> =
+        (0..n * WIDTH).map(|i| (name * 1000 + first + i / WIDTH + 1) as f32).collect();
+    Array::from_slice(&values, &[1, 1, n as i32, WIDTH as i32])
 }
 
 fn told(rows: &Rows) -> Vec<usize> {
-    let array = rows.arrays()[0].contiguous().unwrap();
-    mlx::to_f32(&array).unwrap().into_iter().map(|v| v as usize).collect()
+    let (array, width) = match rows {
+        Rows::Plain(array) => (array, WIDTH),
+        Rows::Packed([_, _, biases], _) => (biases, 1),
+    };
+    let values = mlx::to_f32(&array.contiguous().unwrap()).unwrap();
+    values.chunks(width).map(|row| row[0] as usize).collect()
+}
+
+fn packed(mut cache: LayerCache) -> LayerCache {
+    cache.quantize(KvFormat::new(4, WIDTH as u64).unwrap()).unwrap();
+    cache
 }
 
 /// What each of `new` tokens of a cache of `rows` rows sees, unordered: `[row][token]`.
@@ -63,11 +75,13 @@ fn seen(cache: &mut LayerCache, keys: &Array, rows: usize, new: usize) -> Vec<Ve
     let n = all.len() as usize;
     let held = told(&all);
     let flags = match &mask {
-        Mask::Array(mask) => Some(mlx::to_u32(&mask.contiguous().unwrap()).unwrap()),
+        Mask::Array(mask) | Mask::Padded { mask, .. } => {
+            Some(mlx::to_u32(&mask.contiguous().unwrap()).unwrap())
+        }
         _ => None,
     };
     let visible = |row: usize, token: usize, at: usize| match (&mask, &flags) {
-        (Mask::Array(mask), Some(flags)) => {
+        (Mask::Array(mask) | Mask::Padded { mask, .. }, Some(flags)) => {
             let per_row = mask.ndim() == 4;
             flags[(if per_row { row * new } else { 0 } + token) * n + at] == 1
         }
@@ -230,6 +244,16 @@ proptest! {
     fn windowed_rows_see_what_they_see_alone(ops in ops()) {
         run(|| LayerCache::Rotating(RotatingKvCache::new(WINDOW, 0)), &ops);
     }
+
+    #[test]
+    fn packed_rows_see_what_they_see_alone(ops in ops()) {
+        run(|| packed(LayerCache::Kv(KvCache::default())), &ops);
+    }
+
+    #[test]
+    fn packed_windowed_rows_see_what_they_see_alone(ops in ops()) {
+        run(|| packed(LayerCache::Rotating(RotatingKvCache::new(WINDOW, 0))), &ops);
+    }
 }
 
 #[test]
@@ -274,6 +298,8 @@ fn batches_of_one_layer_only() {
     assert!(merge(vec![kv(), LayerCache::Arrays(ArraysCache::default())]).is_err());
     assert!(kv().filter(&[0]).is_err());
     assert!(merge(vec![kv()]).unwrap().extend(kv()).is_err());
+    assert!(merge(vec![kv(), packed(kv())]).is_err());
+    assert!(merge(vec![kv()]).unwrap().extend(merge(vec![packed(kv())]).unwrap()).is_err());
     let rings = [4, 5].map(|n| LayerCache::Rotating(RotatingKvCache::new(n, 0)));
     assert!(merge(rings.into()).is_err());
 }

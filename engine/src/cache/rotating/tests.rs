@@ -48,7 +48,7 @@ fn described(mask: &Mask) -> Value {
     match mask {
         Mask::None => Value::Null,
         Mask::Causal => "causal".into(),
-        Mask::Array(array) => seen(array)
+        Mask::Array(array) | Mask::Padded { mask: array, .. } => seen(array)
             .iter()
             .map(|row| row.iter().map(|&f| if f { '1' } else { '0' }).collect::<String>())
             .collect::<Vec<_>>()
@@ -118,7 +118,9 @@ fn visible(mask: &Mask, rows: &[usize], n: usize) -> Vec<Vec<usize>> {
     match mask {
         Mask::None => vec![of(&|_| true); n],
         Mask::Causal => (0..n).map(|q| of(&|i| i <= rows.len() - n + q)).collect(),
-        Mask::Array(array) => seen(array).iter().map(|row| of(&|i| row[i])).collect(),
+        Mask::Array(array) | Mask::Padded { mask: array, .. } => {
+            seen(array).iter().map(|row| of(&|i| row[i])).collect()
+        }
     }
 }
 

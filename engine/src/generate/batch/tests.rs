@@ -3,23 +3,29 @@
 use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
 use mlx_rs::{Array, Dtype, ops};
+use rstest::rstest;
 
 use super::{BatchDecoder, RowId};
 use crate::{
     Capture, Result, Sampling,
     cache::{KvCache, LayerCache},
     generate::{Decoder, DecoderOptions, Progress},
+    kv::{KvAttention, KvFormat, KvLayers, KvQuantization},
     mlx,
     models::{Model, Mutation, Probe},
     nn::Adapters,
 };
 
 const VOCAB: i32 = 11;
+const WIDTH: i32 = 32;
 
-/// Its hidden state is the mean of all tokens seen; its logits favour tokens near a multiple of it.
+/// Its hidden state is a mean of all tokens seen, those like the last one counting more; its logits
+/// favour tokens near a multiple of it.
 #[derive(Default)]
 struct Counting {
     adapters: Adapters,
+    /// Keys and values in bf16, not in f32.
+    half: bool,
     /// Rows and tokens of each call.
     calls: RefCell<Vec<(i32, i32)>>,
 }
@@ -29,10 +35,14 @@ impl Model for Counting {
         let (rows, new) = (ids.dim(0), ids.dim(1));
         self.calls.borrow_mut().push((rows, new));
         let mask = caches[0].mask(new as usize, None)?;
-        let keys = ids.as_dtype(Dtype::Float32)?.reshape(&[rows, 1, new, 1])?;
-        let (keys, values) = caches[0].update_and_fetch(&keys, &keys)?;
-        let same = ops::zeros_dtype(&[rows, 1, new, 1], Dtype::Float32)?;
-        let mean = crate::nn::attend(&same, &keys, &values, 1.0, &mask)?;
+        let features: Vec<f32> = (0..WIDTH).map(|i| 0.9 + 0.01 * (i * i % 17) as f32).collect();
+        let features = Array::from_slice(&features, &[WIDTH]).as_dtype(self.dtype())?;
+        let ids = ids.as_dtype(self.dtype())?.reshape(&[rows, 1, new, 1])?;
+        let keys = ops::multiply(ids, features)?;
+        let (all, values) = caches[0].update_and_fetch(&keys, &keys)?;
+        let near = ops::multiply(&keys, Array::from_f32(0.002).as_dtype(self.dtype())?)?;
+        let mean = crate::nn::attend(&near, &all, &values, 1.0, &mask)?;
+        let mean = ops::mean_axis(mean.as_dtype(Dtype::Float32)?, -1, true)?;
         Ok(mean.reshape(&[rows, new, 1])?)
     }
 
@@ -44,7 +54,7 @@ impl Model for Counting {
     }
 
     fn head_dims(&self) -> Vec<Option<usize>> {
-        vec![Some(1)]
+        vec![Some(WIDTH as usize)]
     }
 
     fn new_caches(&self) -> Vec<LayerCache> {
@@ -60,7 +70,7 @@ impl Model for Counting {
     }
 
     fn dtype(&self) -> Dtype {
-        Dtype::Float32
+        if self.half { Dtype::Bfloat16 } else { Dtype::Float32 }
     }
 
     fn vocab_size(&self) -> usize {
@@ -73,9 +83,17 @@ impl Model for Counting {
 }
 
 fn decoder(model: &Counting, prompt: &[u32], sampling: &Sampling) -> Decoder {
-    let kv = Arc::default();
+    decoder_with(model, prompt, sampling, &Arc::default())
+}
+
+fn decoder_with(
+    model: &Counting,
+    prompt: &[u32],
+    sampling: &Sampling,
+    kv: &Arc<KvQuantization>,
+) -> Decoder {
     let options = DecoderOptions {
-        kv: &kv,
+        kv,
         prompt,
         max_tokens: 1000,
         prefill_step_size: 4,
@@ -93,10 +111,14 @@ type Chosen = (u32, Vec<u8>);
 
 fn alone(prompt: &[u32], sampling: &Sampling, tokens: usize) -> Vec<Chosen> {
     let model = Counting::default();
-    let mut decoder = decoder(&model, prompt, sampling);
+    let decoder = decoder(&model, prompt, sampling);
+    chosen_alone(&model, decoder, tokens)
+}
+
+fn chosen_alone(model: &Counting, mut decoder: Decoder, tokens: usize) -> Vec<Chosen> {
     let mut chosen = Vec::new();
     while chosen.len() < tokens {
-        if let Progress::Token(step) = decoder.advance(&model).unwrap() {
+        if let Progress::Token(step) = decoder.advance(model).unwrap() {
             chosen.push((step.token, bytes(&step.logprobs)));
         }
     }
@@ -192,6 +214,52 @@ fn a_row_that_goes_on_alone_and_returns_loses_nothing() {
         let tokens = &heard.tokens[&(row as u64)];
         assert!(tokens.len() > 5, "row {row} starved: {}", tokens.len());
         assert_eq!(tokens, &alone(prompt, &sampling, tokens.len()), "row {row}");
+    }
+}
+
+#[rstest]
+#[case::at_once(0, 8, KvAttention::Stock)]
+#[case::rows_wait_for_their_tokens(12, 3, KvAttention::Stock)]
+#[case::tiles(0, 4, KvAttention::Fused)]
+fn rows_join_once_their_keys_are_packed(
+    #[case] start: usize,
+    #[case] bits: u64,
+    #[case] attention: KvAttention,
+) {
+    let layers = KvLayers::All(KvFormat::new(bits, 32).unwrap());
+    let kv = Arc::new(KvQuantization { layers, start, attention });
+    let model = Counting { half: attention == KvAttention::Fused, ..Counting::default() };
+    let sampling = Sampling::default();
+    let mut batch = BatchDecoder::new(8);
+    let mut heard = Heard::default();
+    let prompts = prompts();
+    let mut single = BTreeMap::new();
+    for (row, prompt) in prompts.iter().enumerate() {
+        let early = decoder_with(&model, prompt, &sampling, &kv);
+        assert!(batch.insert(RowId(row as u64), early).is_err());
+        single.insert(row as u64, decoder_with(&model, prompt, &sampling, &kv));
+    }
+    for _ in 0..40 {
+        for (id, mut decoder) in std::mem::take(&mut single) {
+            if decoder.fits_a_batch() {
+                batch.insert(RowId(id), decoder).unwrap();
+                continue;
+            }
+            if let Progress::Token(step) = decoder.advance(&model).unwrap() {
+                let token = (step.token, bytes(&step.logprobs));
+                heard.tokens.entry(id).or_default().push(token);
+            }
+            single.insert(id, decoder);
+        }
+        turn(&mut batch, &model, &mut heard, 24);
+    }
+    let calls = model.calls.borrow().clone();
+    assert!(calls.contains(&(5, 1)), "{calls:?}");
+    assert!(start > 0 || calls.iter().any(|&(rows, new)| rows > 1 && new > 1), "{calls:?}");
+    for (row, prompt) in prompts.iter().enumerate() {
+        let expected = chosen_alone(&model, decoder_with(&model, prompt, &sampling, &kv), 24);
+        assert_eq!(heard.tokens[&(row as u64)], expected, "row {row}");
+        assert_ne!(expected, chosen_alone(&model, decoder(&model, prompt, &sampling), 24));
     }
 }
 
