@@ -136,6 +136,15 @@ struct Heard {
     failed: Vec<u64>,
 }
 
+impl Heard {
+    fn note(&mut self, row: u64, progress: Progress) {
+        if let Progress::Token(step) = progress {
+            let token = (step.token, bytes(&step.logprobs));
+            self.tokens.entry(row).or_default().push(token);
+        }
+    }
+}
+
 fn turn(batch: &mut BatchDecoder, model: &Counting, heard: &mut Heard, wanted: usize) {
     let mut sink = |id: RowId, news: Result<Progress>| {
         match news {
@@ -186,25 +195,33 @@ fn rows_choose_what_they_choose_alone_and_share_calls() {
     assert!(calls.iter().all(|&(rows, _)| rows <= 4), "no more rows than allowed: {calls:?}");
 }
 
-#[test]
-fn a_row_that_goes_on_alone_and_returns_loses_nothing() {
-    let model = Counting::default();
+#[rstest]
+#[case::plain(KvLayers::None, KvAttention::Stock)]
+#[case::packed(KvLayers::All(KvFormat::new(5, 32).unwrap()), KvAttention::Stock)]
+#[case::tiles(KvLayers::All(KvFormat::new(8, 32).unwrap()), KvAttention::Fused)]
+fn a_row_that_goes_on_alone_and_returns_loses_nothing(
+    #[case] layers: KvLayers,
+    #[case] attention: KvAttention,
+) {
+    let kv = Arc::new(KvQuantization { layers, start: 0, attention });
+    let model = Counting { half: attention == KvAttention::Fused, ..Counting::default() };
     let mut batch = BatchDecoder::new(8);
     let mut heard = Heard::default();
     let sampling = Sampling::default();
     let prompts = prompts();
     for (row, prompt) in prompts.iter().enumerate() {
-        batch.insert(RowId(row as u64), decoder(&model, prompt, &sampling)).unwrap();
+        let mut decoder = decoder_with(&model, prompt, &sampling, &kv);
+        while !decoder.fits_a_batch() {
+            heard.note(row as u64, decoder.advance(&model).unwrap());
+        }
+        batch.insert(RowId(row as u64), decoder).unwrap();
     }
     for round in 0..12 {
         // Waiting, reading its prompt, generating: whatever the row does when it is taken out.
         let row = round % prompts.len();
         if let Some(mut decoder) = batch.take(RowId(row as u64)).unwrap() {
             for _ in 0..2 {
-                if let Progress::Token(step) = decoder.advance(&model).unwrap() {
-                    let tokens = heard.tokens.entry(row as u64).or_default();
-                    tokens.push((step.token, bytes(&step.logprobs)));
-                }
+                heard.note(row as u64, decoder.advance(&model).unwrap());
             }
             batch.insert(RowId(row as u64), decoder).unwrap();
         }
@@ -213,7 +230,8 @@ fn a_row_that_goes_on_alone_and_returns_loses_nothing() {
     for (row, prompt) in prompts.iter().enumerate() {
         let tokens = &heard.tokens[&(row as u64)];
         assert!(tokens.len() > 5, "row {row} starved: {}", tokens.len());
-        assert_eq!(tokens, &alone(prompt, &sampling, tokens.len()), "row {row}");
+        let alone = decoder_with(&model, prompt, &sampling, &kv);
+        assert_eq!(tokens, &chosen_alone(&model, alone, tokens.len()), "row {row}");
     }
 }
 
@@ -245,10 +263,7 @@ fn rows_join_once_their_keys_are_packed(
                 batch.insert(RowId(id), decoder).unwrap();
                 continue;
             }
-            if let Progress::Token(step) = decoder.advance(&model).unwrap() {
-                let token = (step.token, bytes(&step.logprobs));
-                heard.tokens.entry(id).or_default().push(token);
-            }
+            heard.note(id, decoder.advance(&model).unwrap());
             single.insert(id, decoder);
         }
         turn(&mut batch, &model, &mut heard, 24);
