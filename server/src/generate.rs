@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use axum::{extract::Request, http::StatusCode, response::Response};
 use bytes::Bytes;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use tracing::Instrument;
+use verbatim_engine::Error as EngineError;
 
 use crate::{
     core::{Event, Outcome, Prepared, Running},
@@ -24,7 +28,8 @@ use crate::{
 pub async fn answer(state: Arc<AppState>, kind: Kind, request: Request) -> ApiResult<Response> {
     let body = state.bodies.read(request).await?;
     let (options, prepared) = prepare(&state, kind, body).await?;
-    let running = Running::start(&state.engine, prepared)?;
+    let running =
+        Answering { running: Running::start(&state.engine, prepared)?, cut: state.cutting() };
     let reply = Reply::new(
         kind,
         options.model.clone(),
@@ -39,6 +44,21 @@ pub async fn answer(state: Arc<AppState>, kind: Kind, request: Request) -> ApiRe
         Ok(response)
     } else {
         whole(running, Whole::new(reply)).await
+    }
+}
+
+/// A generation that the server's end can cut off. Dropping it cancels the work.
+struct Answering {
+    running: Running,
+    cut: watch::Receiver<bool>,
+}
+
+impl Answering {
+    async fn next(&mut self) -> Event {
+        tokio::select! {
+            event = self.running.next() => event,
+            _ = self.cut.wait_for(|cut| *cut) => Event::Failed(EngineError::ShuttingDown),
+        }
     }
 }
 
@@ -81,7 +101,7 @@ impl Drop for Unanswered {
     }
 }
 
-async fn whole(mut running: Running, mut response: Whole) -> ApiResult<Response> {
+async fn whole(mut running: Answering, mut response: Whole) -> ApiResult<Response> {
     let mut unanswered = Unanswered(true);
     let answer = collect(&mut running, &mut response).await;
     unanswered.0 = false;
@@ -90,7 +110,7 @@ async fn whole(mut running: Running, mut response: Whole) -> ApiResult<Response>
     Ok(json_response(StatusCode::OK, &response.finish(outcome)))
 }
 
-async fn collect(running: &mut Running, response: &mut Whole) -> ApiResult<Outcome> {
+async fn collect(running: &mut Answering, response: &mut Whole) -> ApiResult<Outcome> {
     loop {
         match running.next().await {
             Event::Prefill { .. } => {}
@@ -109,7 +129,7 @@ enum Gone {
 }
 
 async fn stream(
-    mut running: Running,
+    mut running: Answering,
     mut chunks: Chunks,
     include_usage: bool,
     sender: mpsc::Sender<Bytes>,
@@ -124,7 +144,7 @@ async fn stream(
 }
 
 async fn pump(
-    running: &mut Running,
+    running: &mut Answering,
     chunks: &mut Chunks,
     include_usage: bool,
     sender: &mpsc::Sender<Bytes>,

@@ -69,6 +69,9 @@ pub const DEFAULT_STUCK_AFTER: Duration = Duration::from_mins(10);
 /// Time that running generations get after SIGTERM, unless `--drain-timeout` says otherwise.
 pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Time in which requests that were cut off get their last event.
+pub const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Steps of one `verbatim logits` run.
 pub const MAX_LOGITS_STEPS: usize = 1 << 16;
 /// Largest prompt read from standard input, in bytes.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use verbatim_engine::{Engine, Health};
 
 use crate::{
@@ -76,6 +76,7 @@ pub struct AppState {
     pub bodies: BodyReader,
     aliases: Vec<String>,
     draining: AtomicBool,
+    cut: watch::Sender<bool>,
     probe: HealthProbe,
 }
 
@@ -120,6 +121,7 @@ impl AppState {
             config,
             aliases,
             draining: AtomicBool::new(false),
+            cut: watch::Sender::new(false),
             probe: Box::new(probe),
         }
     }
@@ -145,6 +147,16 @@ impl AppState {
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
         self.engine.drain();
+    }
+
+    /// Ends every generation that still runs.
+    pub fn cut_off(&self) {
+        self.cut.send_replace(true);
+    }
+
+    /// Becomes true with [`Self::cut_off`].
+    pub fn cutting(&self) -> watch::Receiver<bool> {
+        self.cut.subscribe()
     }
 
     /// Whether [`Self::drain`] was called.

@@ -87,8 +87,13 @@ async fn a_dead_worker_is_reported() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/health", listener.local_addr().expect("an address"));
     let router = router(Arc::new(state));
-    let task =
-        tokio::spawn(serve(listener, router, AcceptOptions::default(), std::future::pending()));
+    let task = tokio::spawn(serve(
+        listener,
+        router,
+        AcceptOptions::default(),
+        std::future::pending(),
+        || {},
+    ));
     let response = common::client().get(url).send().await.expect("an answer");
     assert_eq!(response.status(), 503);
     let json: Value = response.json().await.expect("JSON");
@@ -196,7 +201,18 @@ async fn draining_ends_at_its_limit() {
     let mut response =
         server.post("/v1/chat/completions", &endless(&eos())).send().await.expect("an answer");
     first_data(&mut response).await;
+    let mut body = endless(&eos());
+    body["stream"] = json!(false);
+    let waiting = tokio::spawn(server.post("/v1/chat/completions", &body).send());
     server.signal("TERM");
+    // Whoever is cut off is told so.
+    let rest = response.text().await.expect("an orderly end");
+    let last =
+        Events::parse(&rest[rest.find("data: ").expect("data")..]).data.pop().expect("an event");
+    assert!(last.contains("shutting_down"), "{last}");
+    if let Ok(cut) = waiting.await.expect("no panic") {
+        assert_eq!(cut.status(), 503);
+    }
     let (status, log) = server.wait();
     assert_eq!(status.code(), Some(0), "{log}");
 }

@@ -49,7 +49,8 @@ impl Default for AcceptOptions {
     }
 }
 
-/// Serves until `stop` resolves, then lets running responses finish.
+/// Serves until `stop` resolves, then lets running responses finish. When their time is up, `cut`
+/// is to end them, and their last words are still sent.
 ///
 /// Returns whether all of them finished in time.
 pub async fn serve(
@@ -57,6 +58,7 @@ pub async fn serve(
     router: Router,
     options: AcceptOptions,
     stop: impl Future<Output = ()>,
+    cut: impl FnOnce(),
 ) -> bool {
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(options.max_connections));
@@ -87,7 +89,13 @@ pub async fn serve(
         }
     }
     drop(listener);
-    timeout(options.drain_timeout, graceful.shutdown()).await.is_ok()
+    let mut finish = std::pin::pin!(graceful.shutdown());
+    if timeout(options.drain_timeout, &mut finish).await.is_ok() {
+        return true;
+    }
+    cut();
+    let _ = timeout(limits::LAST_WORDS_TIMEOUT, finish).await;
+    false
 }
 
 fn spawn_connection(

@@ -121,7 +121,11 @@ async fn listen(socket: TcpSocket, state: Arc<AppState>, options: AcceptOptions)
     tracing::info!(%address, model = ?state.model_id, "listening");
     print(&greeting(&state.model_id, address))?;
     let stop = stop_signal(Arc::clone(&state), terminate, interrupt);
-    if serve(listener, router(state), options, stop).await {
+    let cut = {
+        let state = Arc::clone(&state);
+        move || state.cut_off()
+    };
+    if serve(listener, router(state), options, stop, cut).await {
         tracing::info!("stopped");
     } else {
         tracing::warn!("stopped before every request was finished");
