@@ -33,9 +33,9 @@ def subjects():
         Subject("tiny-24", "24 layers, tiny", models / "tiny-24.json", _text(192), 128),
         Subject("gemma4-tiny", "Gemma-4 E2B's structure, 15 layers, tiny", models / "gemma4-tiny.json", _text(96), 96),
         Subject("qwen3_5-tiny", "Qwen3.5, 12 layers, tiny", models / "qwen3_5-tiny.json", _text(64), 96),
-        Subject("quarter-billion", "0.25B, random", models / "quarter-billion.json", _text(64), 24),
-        Subject("gemma4-wide", "Gemma-4 E2B's widths, 5 layers", models / "gemma4-wide.json", _text(48), 24),
-        Subject("qwen3_5-wide", "Qwen3.5, 4 layers, wide", models / "qwen3_5-wide.json", _text(48), 32),
+        Subject("quarter-billion", "0.25B, random", models / "quarter-billion.json", _text(32), 16),
+        Subject("gemma4-wide", "Gemma-4 E2B's widths, 5 layers", models / "gemma4-wide.json", _text(24), 16),
+        Subject("qwen3_5-wide", "Qwen3.5, 4 layers, wide", models / "qwen3_5-wide.json", _text(32), 24),
     ]
     return {s.name: s for s in found}
 
