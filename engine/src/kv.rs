@@ -1,6 +1,8 @@
 //! Which layers keep packed keys and values: `kv_config.json` (`optiq/serve.py`) and mlx-lm's
 //! uniform setting (`mlx_lm/generate.py`, `maybe_quantize_kv_cache`).
 
+pub mod plan;
+
 use std::{collections::BTreeMap, fmt, path::Path};
 
 use serde_json::Value;

@@ -25,6 +25,11 @@ pub const MAX_ADAPTER_KEYS: usize = 4_096;
 /// Adapters mounted on a model at the same time.
 pub const MAX_ADAPTERS: usize = 64;
 
+/// Sequences that layers' bits are measured on.
+pub const MAX_CALIBRATION_SEQUENCES: usize = 1_024;
+/// Tokens of one of them; a model's predictions for all are held at the same time.
+pub const MAX_CALIBRATION_TOKENS: usize = 16_384;
+
 /// Prompt tokens per prefill call unless told otherwise (mlx-lm's default).
 pub const DEFAULT_PREFILL_STEP_SIZE: usize = 2_048;
 /// Tokens of one prompt.

@@ -18,6 +18,7 @@ mod tools;
 pub use detokenizer::Detokenizer;
 pub use markers::{Thinking, ToolFormat};
 pub use pipeline::{Output, TextPipeline};
+pub(crate) use python::float_repr;
 pub use template::{ChatInput, ChatTemplate};
 pub use tokenizer::Tokenizer;
 pub use tools::{ToolCall, ToolError, ToolParser};

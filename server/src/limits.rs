@@ -74,6 +74,8 @@ pub const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Steps of one `verbatim logits` run.
 pub const MAX_LOGITS_STEPS: usize = 1 << 16;
+/// Largest calibration file of `verbatim kv-plan`, in bytes.
+pub const MAX_CALIBRATION_BYTES: u64 = MAX_PROMPT_BYTES as u64;
 /// Largest prompt read from standard input, in bytes.
 pub const MAX_STDIN_BYTES: u64 = MAX_PROMPT_BYTES as u64;
 /// Largest chat template given on the command line, in bytes.

@@ -40,6 +40,7 @@ fn stderr(output: &Output) -> &str {
 #[case(&["generate", "--help"], "--no-thinking")]
 #[case(&["inspect", "--help"], "--json")]
 #[case(&["logits", "--help"], "--prompt-ids")]
+#[case(&["kv-plan", "--help"], "--target-bits")]
 #[case(&["--version"], "MLX 0.32.2")]
 fn help_and_version(#[case] args: &[&str], #[case] part: &str) {
     let output = run(args);

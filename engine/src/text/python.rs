@@ -10,6 +10,6 @@ mod value;
 pub(super) use json::{Style, write_json_string};
 pub(super) use literal::{LiteralError, literal_eval};
 pub(super) use loads::json_loads;
-pub(super) use number::float_repr;
+pub(crate) use number::float_repr;
 pub(super) use text::{is_printable, is_space, str_repr};
 pub(super) use value::{Dict, PyValue, parse_float, parse_int};

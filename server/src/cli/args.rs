@@ -64,6 +64,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Write the logits of greedy steps to a safetensors file
     Logits(LogitsArgs),
+    /// Measure which layers bear quantized keys and values, and write a kv_config.json
+    KvPlan(KvPlanArgs),
 }
 
 /// `verbatim serve`.
@@ -346,6 +348,55 @@ pub struct LogitsArgs {
     pub kv: KvArgs,
 }
 
+/// `verbatim kv-plan`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Quantizes the keys and values of one layer at a time, measures how far the model's predictions\n\
+    move (KL divergence), and gives more bits to the layers where that matters, as `optiq kv-cache` does.\n\
+    Writes kv_config.json, kv_sensitivity.json and a chart, kv_sensitivity.html.\n\n\
+    The calibration file holds text, which is cut into sequences of --seq-len tokens; or, if its name ends\n\
+    in .json, token ids: one list of them, or a list of sequences, which are taken as they are.\n\n\
+    Examples:\n  \
+    verbatim kv-plan demo/model --seq-len 128\n  \
+    verbatim kv-plan demo/model --target-bits 6 --calibration chats.txt --out demo/model\n  \
+    verbatim serve --model demo/model --kv-config optiq_output/kv_cache/kv_config.json"
+)]
+pub struct KvPlanArgs {
+    /// Directory of the model
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Bits that the layers get on average, at least
+    #[arg(long, value_name = "X", default_value_t = 5.0, value_parser = positive_number)]
+    pub target_bits: f64,
+    /// Bits that a layer may get: of 2, 3, 4, 5, 6 and 8
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "4,8")]
+    pub candidate_bits: Vec<u64>,
+    /// Values that share a scale: 32, 64 or 128
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub group_size: u64,
+    /// Text or token ids to measure on [default: a built-in text]
+    #[arg(long, value_name = "FILE")]
+    pub calibration: Option<PathBuf>,
+    /// Calibration sequences [default: 5, or all that a list of sequences holds]
+    #[arg(long, value_name = "N", value_parser = sequences)]
+    pub n_samples: Option<usize>,
+    /// Tokens per calibration sequence
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = sequence_length)]
+    pub seq_len: usize,
+    /// Folder for the files; the model's own lets every command find the kv_config.json by itself
+    #[arg(
+        long,
+        short,
+        alias = "output",
+        value_name = "DIR",
+        default_value = "optiq_output/kv_cache"
+    )]
+    pub out: PathBuf,
+    /// Write no progress to standard error
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
 fn bounded(text: &str, most: usize) -> Result<usize, String> {
     match text.parse() {
         Ok(n) if (1..=most).contains(&n) => Ok(n),
@@ -361,6 +412,14 @@ fn steps(text: &str) -> Result<usize, String> {
     bounded(text, limits::MAX_LOGITS_STEPS)
 }
 
+fn sequences(text: &str) -> Result<usize, String> {
+    bounded(text, engine_limits::MAX_CALIBRATION_SEQUENCES)
+}
+
+fn sequence_length(text: &str) -> Result<usize, String> {
+    bounded(text, engine_limits::MAX_CALIBRATION_TOKENS)
+}
+
 fn positive(text: &str) -> Result<usize, String> {
     bounded(text, 1 << 40)
 }
@@ -374,6 +433,10 @@ fn number(text: &str, fits: impl Fn(f64) -> bool, what: &str) -> Result<f64, Str
 
 fn not_negative(text: &str) -> Result<f64, String> {
     number(text, |x| x >= 0.0 && x.is_finite(), "a number of at least 0")
+}
+
+fn positive_number(text: &str) -> Result<f64, String> {
+    number(text, |x| x > 0.0 && x.is_finite(), "a number above 0")
 }
 
 fn fraction(text: &str) -> Result<f64, String> {

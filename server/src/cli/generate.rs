@@ -15,8 +15,11 @@ pub(super) fn run(args: &GenerateArgs) -> Result<()> {
     let mut options = EngineOptions::new(&args.model);
     options.adapter.clone_from(&args.adapter);
     options.prefill_step_size = args.prefill_step_size;
-    options.kv = args.kv.quantization()?;
-    let engine = Engine::load(options)?;
+    let kv = args.kv.setting(&args.model)?;
+    let engine = kv.load(options)?;
+    if let Some(line) = kv.line().filter(|_| !args.quiet) {
+        note(&line);
+    }
     let rendering = Rendering { template: None, args: args.chat_template_args.clone() };
     let prepared = Prepared::new(&engine, &rendering, request(args, &engine, &text)?)?;
     let mut running = Running::start(&engine, prepared)?;

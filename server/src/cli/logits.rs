@@ -1,20 +1,20 @@
 //! `verbatim logits`: greedy steps with the logits they were chosen from, as a safetensors file.
 
 use std::{
-    fs::{File, Permissions},
+    fs::File,
     io::{BufWriter, Seek, SeekFrom, Write},
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 use tempfile::NamedTempFile;
-use verbatim_engine::{
-    Capture, Engine, EngineOptions, Event, GenerateRequest, NamedTensor, TokenEvent,
-};
+use verbatim_engine::{Capture, EngineOptions, Event, GenerateRequest, NamedTensor, TokenEvent};
 
-use super::{args::LogitsArgs, output::text_or_stdin};
+use super::{
+    args::LogitsArgs,
+    output::{note, temporary_beside, text_or_stdin},
+};
 use crate::version;
 
 pub(super) fn run(args: &LogitsArgs) -> Result<()> {
@@ -25,8 +25,11 @@ pub(super) fn run(args: &LogitsArgs) -> Result<()> {
     let mut options = EngineOptions::new(&args.model);
     options.adapter.clone_from(&args.adapter);
     options.prefill_step_size = args.prefill_step_size;
-    options.kv = args.kv.quantization()?;
-    let engine = Engine::load(options)?;
+    let kv = args.kv.setting(&args.model)?;
+    let engine = kv.load(options)?;
+    if let Some(line) = kv.line() {
+        note(&line);
+    }
     let prompt = match prompt_text {
         Some(text) => engine.tokenizer().encode_prompt(&text)?,
         None => args.prompt_ids.clone(),
@@ -56,19 +59,6 @@ fn target(out: &Path) -> Result<PathBuf> {
         Ok(_) => bail!("{} is not a regular file; --out needs one, or a new name", out.display()),
         Err(_) => Ok(out.to_owned()),
     }
-}
-
-fn temporary_beside(out: &Path) -> Result<NamedTempFile> {
-    let folder = match out.parent() {
-        Some(p) if !p.as_os_str().is_empty() => p.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    tempfile::Builder::new()
-        .prefix(".verbatim-")
-        .suffix(".tmp")
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(&folder)
-        .with_context(|| format!("cannot write in {}", folder.display()))
 }
 
 /// The file while it is written: header, `prompt`, room for `tokens`, then rows of `logits`.

@@ -4,6 +4,7 @@ pub mod args;
 mod generate;
 mod inspect;
 mod kv;
+mod kv_plan;
 mod logits;
 mod output;
 mod serve;
@@ -48,6 +49,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Generate(args) => generate::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Logits(args) => logits::run(&args),
+        Command::KvPlan(args) => kv_plan::run(&args),
     }
 }
 

@@ -1,12 +1,14 @@
 //! Standard output and standard error. Nothing here panics when the reader has gone.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
     io::{self, Read, Write},
-    path::Path,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
+use tempfile::NamedTempFile;
 
 use crate::limits;
 
@@ -61,6 +63,30 @@ pub fn read_text(path: &Path, max_bytes: u64) -> Result<String> {
         bail!("{} has more than {max_bytes} bytes", path.display());
     }
     Ok(text)
+}
+
+/// A file in the folder of `out`, to be renamed to it when it is complete.
+pub fn temporary_beside(out: &Path) -> Result<NamedTempFile> {
+    let folder = match out.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    tempfile::Builder::new()
+        .prefix(".verbatim-")
+        .suffix(".tmp")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(&folder)
+        .with_context(|| format!("cannot write in {}", folder.display()))
+}
+
+/// Writes a file that appears whole or not at all.
+pub fn write_whole(path: &Path, text: &str) -> Result<()> {
+    let mut file = temporary_beside(path)?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.as_file().sync_all())
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    file.persist(path).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(())
 }
 
 #[cfg(test)]

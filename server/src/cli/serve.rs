@@ -13,7 +13,7 @@ use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
 };
-use verbatim_engine::{Engine, EngineOptions, exit_at_once, text::ChatTemplate};
+use verbatim_engine::{EngineOptions, exit_at_once, text::ChatTemplate};
 
 use super::{
     args::ServeArgs,
@@ -33,11 +33,13 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
     // A taken port is told before the model is loaded.
     let socket = runtime.block_on(bind(&args.host, args.port))?;
     let template = args.chat_template.as_deref().map(template_text).transpose()?;
-    let engine = load(args)?;
+    let kv = args.kv.setting(&args.model)?;
+    let engine = kv.load(engine_options(args))?;
     if let Some(adapter) = &engine.model().adapter {
         tracing::info!(%adapter, "mounted");
     }
-    tracing::info!(kv = %engine.model().kv, "key-value cache");
+    let file = kv.beside().map(|file| file.display());
+    tracing::info!(kv = %engine.model().kv, file = file.map(tracing::field::display), "key-value cache");
     let template =
         template.map(|text| ChatTemplate::from_text(&text, engine.tokenizer())).transpose()?;
     let config = ServeConfig {
@@ -91,15 +93,14 @@ async fn bind(host: &str, port: u16) -> Result<TcpSocket> {
     Ok(socket)
 }
 
-fn load(args: &ServeArgs) -> Result<Engine> {
+fn engine_options(args: &ServeArgs) -> EngineOptions {
     let mut options = EngineOptions::new(&args.model);
     options.adapter.clone_from(&args.adapter);
     options.prefill_step_size = args.prefill_step_size;
-    options.kv = args.kv.quantization()?;
     options.queue_limit = args.queue_limit;
     options.max_active = args.max_active;
     options.max_batch = args.max_batch;
-    Ok(Engine::load(options)?)
+    options
 }
 
 /// A template file's text, or the template itself: templates have braces, names of files do not.

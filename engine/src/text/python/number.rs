@@ -2,7 +2,7 @@
 
 /// `repr` of a float: the shortest digits that read back, with an exponent below 1e-4 and from
 /// 1e16 on.
-pub(in crate::text) fn float_repr(value: f64) -> String {
+pub(crate) fn float_repr(value: f64) -> String {
     if value.is_nan() {
         return "nan".to_owned();
     }
