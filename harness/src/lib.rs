@@ -12,6 +12,7 @@ pub mod files;
 pub mod fuzz;
 pub mod golden;
 pub mod maker;
+pub mod plan;
 pub mod readme;
 #[cfg(feature = "replay")]
 pub mod replay;

@@ -16,6 +16,8 @@ use crate::{
 
 const BEGIN: &str = "<!-- parity:begin -->";
 const END: &str = "<!-- parity:end -->";
+/// Part of the paths of searches' goldens.
+const SEARCHES: &str = "/kv-plan/";
 
 /// Puts the table of the checkout at `root` into its README; true when that changed it.
 ///
@@ -155,6 +157,10 @@ fn explanation(
         matrix.portable.iter().map(|k| format!("{k} ({} tables)", tables(k))).collect();
     if !kinds.is_empty() {
         writeln!(out, "- on any machine: {}", kinds.join(", "))?;
+    }
+    let searches = manifest.files.keys().filter(|name| name.contains(SEARCHES)).count();
+    if searches > 0 {
+        writeln!(out, "- searches for layers' bits, with mlx-optiq's files: {searches}")?;
     }
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
     for reason in cases.iter().filter_map(|c| c.skip.as_deref()) {

@@ -3,6 +3,7 @@
 mod case;
 mod kv;
 mod models;
+mod plan;
 mod portable;
 mod run;
 

@@ -43,7 +43,7 @@ pub struct Report {
     pub cells: Vec<Cell>,
     /// Every case that was chosen.
     pub cases: Vec<CaseReport>,
-    /// Traces that no machine influences.
+    /// Traces that no machine influences, and files that searches wrote.
     pub portable: Vec<PortableReport>,
 }
 
@@ -219,7 +219,7 @@ pub struct Compared {
     pub values: u64,
 }
 
-/// A table of traces that no machine influences.
+/// A table of traces that no machine influences, or the files that a search wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortableReport {
     /// Token ids, templates, ….

@@ -5,6 +5,7 @@ mod checkout;
 mod convert;
 mod embed;
 mod fuzz;
+mod plans;
 mod portable;
 mod record;
 mod reference;

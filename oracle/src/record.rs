@@ -14,12 +14,13 @@ use verbatim_harness::{
     files::write_whole,
     golden::{Golden, Manifest, PastRun, Provenance, Row, machine_key, relative_path},
     maker::ModelStore,
+    plan::{self, PlanCase, load_plans},
     tensor::{TensorFile, adapter_sha256, weight_files, weights_sha256},
 };
 
 use crate::{
     checkout::Checkout,
-    portable,
+    plans, portable,
     reference::{self, Setting},
     report,
 };
@@ -71,8 +72,11 @@ impl Recording {
         }
         let text = serde_json::to_string_pretty(&converted)? + "\n";
         write_whole(&self.golden.join(&machine).join(CONVERTED_FILE), text.as_bytes())?;
+        let plans = load_plans(&self.checkout.root.join("harness/cases"))?;
+        let wanted_plans: Vec<&PlanCase> = plans.iter().filter(|p| self.wants_plan(p)).collect();
+        plans::write(&wanted_plans, &self.store(), &self.golden, &setting, &machine)?;
         if self.filter.is_none() {
-            self.remove_stale(&machine, &wanted)?;
+            self.remove_stale(&machine, &wanted, &plans)?;
             portable::write(&self.checkout, &self.golden)?;
         }
         let manifest = Manifest::scan(&self.golden)?;
@@ -109,6 +113,11 @@ impl Recording {
         wanted
     }
 
+    fn wants_plan(&self, plan: &PlanCase) -> bool {
+        let name = format!("{}/{}", plan::FOLDER, plan.id);
+        self.filter.as_ref().is_none_or(|part| name.contains(part))
+    }
+
     fn record(
         &self,
         case: &Case,
@@ -135,10 +144,11 @@ impl Recording {
     }
 
     /// A golden whose case is gone would keep its cell green.
-    fn remove_stale(&self, machine: &str, wanted: &[&Case]) -> Result<()> {
+    fn remove_stale(&self, machine: &str, wanted: &[&Case], plans: &[PlanCase]) -> Result<()> {
         let mut keep: BTreeSet<String> =
             wanted.iter().map(|case| relative_path(machine, case)).collect();
         keep.insert(format!("{machine}/{CONVERTED_FILE}"));
+        keep.extend(plans.iter().map(|plan| plan.relative_path(machine)));
         let prefix = format!("{machine}/");
         for name in Manifest::scan(&self.golden)?.files.keys() {
             if name.starts_with(&prefix) && !keep.contains(name) {

@@ -8,12 +8,13 @@ use std::{
 
 use verbatim_engine::{Engine, EngineOptions, Mutation};
 
-use super::{Models, kv, loaded_libmlx_sha256, portable, replay};
+use super::{Models, kv, loaded_libmlx_sha256, plan as searches, portable, replay};
 use crate::{
     Result,
     case::{Backend, Case, MAX_COMPANY, Prompt, load_matrix, load_suites},
     golden::{Golden, MANIFEST_FILE, Manifest, machine_key, relative_path},
     maker::ModelStore,
+    plan::{self, PlanCase, load_plans},
     report::{
         CaseFacts, CaseReport, Compared, FORMAT, FamilyLabel, GoldenFacts, Outcome, Report,
         Setting, cells::cells,
@@ -58,6 +59,11 @@ impl RunOptions {
             && self.family.as_ref().is_none_or(|family| case.family == *family)
     }
 
+    fn chooses_plan(&self, plan: &PlanCase) -> bool {
+        let name = format!("{}/{}", plan::FOLDER, plan.id);
+        self.family.is_none() && self.filter.as_ref().is_none_or(|part| name.contains(part))
+    }
+
     fn selection(&self) -> Option<String> {
         let parts: Vec<String> = [("--filter", &self.filter), ("--family", &self.family)]
             .iter()
@@ -94,11 +100,14 @@ pub fn run(
     let mut cases: Vec<CaseReport> = reports.into_iter().flatten().collect();
     hint_at_layers(&mut cases);
     let selection = options.selection();
-    let portable = if selection.is_none() {
+    let mut portable = if selection.is_none() {
         portable::replay(&options.golden, &options.root, &matrix.portable)
     } else {
         Vec::new()
     };
+    let plans: Vec<_> =
+        load_plans(&options.cases)?.into_iter().filter(|case| options.chooses_plan(case)).collect();
+    portable.extend(searches::replay(&options.golden, &mut runner.models, &plans));
     Ok(Report {
         format: FORMAT,
         started: now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),

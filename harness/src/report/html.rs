@@ -216,7 +216,7 @@ fn portable(report: &Report) -> Markup {
         }
     }
     html! {
-        @if !kinds.is_empty() { h2 { "Text and sampling, on any machine" } }
+        @if !kinds.is_empty() { h2 { "Text, sampling and searches" } }
         @for kind in kinds {
             @let tables: Vec<_> = report.portable.iter().filter(|t| t.kind == kind).collect();
             @let (equal, other) = tally(&tables);

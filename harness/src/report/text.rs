@@ -51,7 +51,7 @@ fn portable(out: &mut String, report: &Report) -> std::fmt::Result {
     }
     let rows: usize = report.portable.iter().map(|p| p.rows).sum();
     let equal = report.portable.iter().filter(|p| p.outcome == PortableOutcome::Equal).count();
-    writeln!(out, "portable tables: {equal} of {} equal, {rows} rows", report.portable.len())
+    writeln!(out, "tables: {equal} of {} equal, {rows} rows", report.portable.len())
 }
 
 fn failures(out: &mut String, report: &Report) -> std::fmt::Result {
