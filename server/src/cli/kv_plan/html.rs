@@ -15,9 +15,13 @@ pub(super) struct Facts<'a> {
 
 /// Colours of the candidates, fewest bits first.
 const COLOURS: [&str; 6] = ["#c2410c", "#ca8a04", "#0f766e", "#1d4ed8", "#7e22ce", "#475569"];
-/// Height of the chart's plot and width of a bar, in SVG units.
+/// Height of the chart's plot and the width that few layers share, in SVG units.
 const PLOT: f64 = 240.0;
-const BAR: usize = 9;
+const WIDTH: usize = 640;
+/// Width of a bar at least and at most.
+const BAR: (usize, usize) = (9, 28);
+/// Room between two layers.
+const GAP: usize = 8;
 /// Left of the plot, above it and below it.
 const LEFT: usize = 60;
 const TOP: usize = 12;
@@ -103,7 +107,8 @@ impl Axis {
 
 fn chart(plan: &KvPlan, bits: &[u32]) -> String {
     let axis = Axis::of(plan);
-    let group = bits.len() * BAR + 8;
+    let bar = bar_width(plan.sensitivities.len() * bits.len());
+    let group = bits.len() * bar + GAP;
     let width = LEFT + plan.sensitivities.len() * group + 10;
     let height = TOP + PLOT as usize + BOTTOM;
     let floor = TOP as f64 + PLOT;
@@ -123,11 +128,21 @@ fn chart(plan: &KvPlan, bits: &[u32]) -> String {
     }
     for (place, (layer, chosen)) in plan.sensitivities.iter().zip(&plan.bits).enumerate() {
         let x = LEFT + 4 + place * group;
-        bars(&mut svg, &axis, layer, *chosen, bits, x);
+        for (i, &b) in bits.iter().enumerate() {
+            let class = if b == *chosen { "" } else { " class=\"other\"" };
+            let _ = write!(
+                svg,
+                "<rect{class} x=\"{}\" {} fill=\"{}\">{}</rect>",
+                x + i * bar,
+                size(bar - 1, axis.height(layer.at(b))),
+                colour(i),
+                label(layer, b)
+            );
+        }
         let _ = write!(
             svg,
             "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
-            x + bits.len() * BAR / 2,
+            x + bits.len() * bar / 2,
             floor + 14.0,
             layer.layer
         );
@@ -136,29 +151,20 @@ fn chart(plan: &KvPlan, bits: &[u32]) -> String {
     svg
 }
 
-fn bars(
-    svg: &mut String,
-    axis: &Axis,
-    layer: &LayerSensitivity,
-    chosen: u32,
-    bits: &[u32],
-    x: usize,
-) {
-    for (i, &b) in bits.iter().enumerate() {
-        let height = axis.height(layer.at(b));
-        let class = if b == chosen { "" } else { " class=\"other\"" };
-        let _ = write!(
-            svg,
-            "<rect{class} x=\"{}\" y=\"{:.1}\" width=\"{}\" height=\"{height:.1}\" fill=\"{}\">\
-             <title>layer {}, {b} bits: {:.3e}</title></rect>",
-            x + i * BAR,
-            TOP as f64 + PLOT - height,
-            BAR - 1,
-            colour(i),
-            layer.layer,
-            layer.at(b)
-        );
-    }
+/// Width of each of `count` bars.
+fn bar_width(count: usize) -> usize {
+    (WIDTH / count.max(1)).clamp(BAR.0, BAR.1)
+}
+
+/// Attributes of a bar that stands on the plot's floor.
+fn size(width: usize, height: f64) -> String {
+    let y = TOP as f64 + PLOT - height;
+    format!("y=\"{y:.1}\" width=\"{width}\" height=\"{height:.1}\"")
+}
+
+/// What a bar says when it is pointed at.
+fn label(layer: &LayerSensitivity, bits: u32) -> String {
+    format!("<title>layer {}, {bits} bits: {:.3e}</title>", layer.layer, layer.at(bits))
 }
 
 fn table(plan: &KvPlan, bits: &[u32]) -> String {
