@@ -123,6 +123,13 @@ impl KvQuantization {
         }
         Ok(())
     }
+
+    /// Has attention read packed layers as this setting says; a file of caches does not tell.
+    pub(crate) fn adopt(&self, caches: &mut [LayerCache]) {
+        for cache in caches {
+            cache.read_by(self.attention);
+        }
+    }
 }
 
 impl fmt::Display for KvQuantization {

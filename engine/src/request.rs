@@ -1,6 +1,6 @@
 //! What a caller asks of the engine and what comes back: plain data, no MLX types.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use crate::text::Channel;
 
@@ -28,6 +28,9 @@ pub struct GenerateRequest {
     /// What runs before on the same caches, for parity traces.
     #[doc(hidden)]
     pub past: Option<Past>,
+    /// Where the caches go through a file midway, for parity traces.
+    #[doc(hidden)]
+    pub detour: Option<Detour>,
 }
 
 impl GenerateRequest {
@@ -44,6 +47,7 @@ impl GenerateRequest {
             prefill_step_size: None,
             capture: Capture::default(),
             past: None,
+            detour: None,
         }
     }
 }
@@ -60,6 +64,17 @@ pub struct Past {
     pub steps: usize,
     /// Tokens to forget again (`trim_prompt_cache`), where the caches can.
     pub trim: usize,
+}
+
+/// A point at which the caches are saved, loaded and copied: the request goes on with the copy, after
+/// the loaded ones have gone another way.
+#[doc(hidden)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Detour {
+    /// Model calls before it, those of [`Past`] not counted.
+    pub calls: usize,
+    /// The file, which is read until the request ends and then the caller's to remove.
+    pub file: PathBuf,
 }
 
 /// How decoded text is split into channels.

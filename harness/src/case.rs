@@ -72,6 +72,9 @@ pub struct Case {
     /// What the golden keeps beside the tokens.
     #[serde(default)]
     pub capture: Capture,
+    /// Whether it also runs with its caches saved, loaded and copied midway.
+    #[serde(default, skip_serializing_if = "digest::is_default")]
+    pub resumed: bool,
     /// Whether its cell must be green.
     #[serde(default = "yes")]
     pub required: bool,

@@ -3,11 +3,14 @@
 //!
 //! Nothing here runs a model; the oracle is the judge (`oracle fuzz`).
 
+mod adapter;
 mod draw;
 mod format;
 mod gemma4;
+mod kv;
 mod llama;
 mod qwen3_5;
+mod record;
 mod settings;
 mod shrink;
 mod space;
@@ -21,8 +24,10 @@ use std::{
 use serde_json::json;
 
 pub use draw::Draw;
+pub(crate) use record::drawn;
+pub use record::{Counts, RECORD_FILE, Record, append_record, read_records};
 pub use shrink::{MAX_SHRINK_RUNS, Shrunk, shrink, weight};
-pub use space::{SPACES, Space, draw_case};
+pub use space::{Extent, SPACES, Space, draw_case};
 
 use crate::{Error, Result, case::Case, files::write_whole};
 
@@ -63,6 +68,8 @@ pub struct Plan {
     pub count: usize,
     /// Only this family.
     pub family: Option<String>,
+    /// Which key-value modes.
+    pub extent: Extent,
 }
 
 /// What a family's cases gave.
@@ -100,7 +107,8 @@ pub struct Findings {
     pub failures: Vec<Failure>,
 }
 
-/// Draws and judges; `progress` hears of each case and its verdict. Families take turns.
+/// Draws and judges; `progress` hears of each case, how many were judged with it, and its verdict.
+/// Families take turns. What changes the reference's process for good is judged last.
 ///
 /// # Errors
 /// What the judge returns; a plan that asks for nothing or too much.
@@ -120,16 +128,20 @@ pub fn run(
     if !(1..=MAX_COUNT).contains(&plan.count) {
         return Err(Error::Model(format!("count must be 1 to {MAX_COUNT}")));
     }
+    let draw =
+        |index: usize| draw_case(spaces[index % spaces.len()], plan.extent, plan.seed, index);
+    let mut order: Vec<usize> = (0..plan.count).collect();
+    order.sort_by_cached_key(|index| draw(*index).kv.recording_rank());
     let mut findings = Findings::default();
-    for index in 0..plan.count {
+    for (done, index) in order.into_iter().enumerate() {
         let space = spaces[index % spaces.len()];
-        let case = draw_case(space, plan.seed, index);
+        let case = draw(index);
         let started = Instant::now();
         let verdict = judge.judge(&case)?;
-        progress(index, &case, &verdict);
+        progress(done + 1, &case, &verdict);
         let failure = match &verdict {
             Verdict::Differs(how) => {
-                Some(shrink(case.clone(), how.clone(), space.smaller, &mut |c| judge.judge(c))?)
+                Some(shrink(case.clone(), how.clone(), space, &mut |c| judge.judge(c))?)
             }
             _ => None,
         };

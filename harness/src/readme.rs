@@ -11,6 +11,7 @@ use crate::{
     Error, Result,
     case::{Case, Matrix, MatrixFamily, load_matrix, load_suites},
     files::write_whole,
+    fuzz,
     golden::{ANY_MACHINE, Golden, Manifest, relative_path},
 };
 
@@ -56,6 +57,7 @@ pub fn table(root: &Path) -> Result<String> {
     let mut out = String::new();
     let _ = rows(&mut out, &matrix, &cases, &recorded);
     let _ = explanation(&mut out, &matrix, &cases, &recorded, &manifest);
+    let _ = fresh(&mut out, &fuzz::read_records(root)?);
     Ok(out)
 }
 
@@ -168,6 +170,33 @@ fn explanation(
     }
     for (reason, count) in reasons {
         writeln!(out, "- {count} skipped: {reason}")?;
+    }
+    Ok(())
+}
+
+/// Runs on fresh cases.
+fn fresh(out: &mut String, runs: &[fuzz::Record]) -> std::fmt::Result {
+    if runs.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\nFresh cases: random geometries, weights formats, adapters, prompts, samplers, batches and cache modes, drawn\n\
+         from a seed that no earlier run had, each run by mlx-lm and the engine (`./just parity-fuzz`):\n"
+    )?;
+    for run in runs {
+        let (equal, differing, refused) = run.totals();
+        writeln!(
+            out,
+            "- {}: {} cases with {}, seed {}: {equal} equal, {differing} not equal, {refused} that the reference cannot \
+             run; {:.0} s on {}",
+            run.started.get(..10).unwrap_or(&run.started),
+            run.count,
+            fuzz::drawn(&run.space),
+            run.seed,
+            run.seconds,
+            run.machine
+        )?;
     }
     Ok(())
 }

@@ -7,10 +7,39 @@ mod plan;
 mod portable;
 mod run;
 
-pub use case::{Replayed, replay};
+use std::path::{Path, PathBuf};
+
+use verbatim_engine::EngineOptions;
+
+pub use case::{Replayed, Resumed, replay, resume};
 pub(crate) use kv::quantization;
 pub use models::Models;
 pub use run::{RunOptions, run};
+
+use crate::case::{Case, MAX_COMPANY};
+
+/// How the engine is loaded for a case, from the folders of its model and its adapter.
+///
+/// # Errors
+/// A key-value format that does not exist.
+pub fn engine_options(
+    case: &Case,
+    model: &Path,
+    adapter: Option<PathBuf>,
+) -> Result<EngineOptions, String> {
+    let mut options = EngineOptions::new(model);
+    options.adapter = adapter;
+    options.kv = quantization(&case.kv)?;
+    if !case.company.is_empty() {
+        options.max_batch = 1 + MAX_COMPANY;
+    }
+    Ok(options)
+}
+
+/// Now, RFC 3339 in UTC.
+pub fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
 
 /// SHA-256 of the MLX library mapped into this process, where the system can tell.
 pub fn loaded_libmlx_sha256() -> Option<String> {

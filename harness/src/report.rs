@@ -92,12 +92,40 @@ pub struct CaseReport {
     pub outcome: Outcome,
     /// How much was compared.
     pub compared: Compared,
+    /// The same with its caches saved, loaded and copied midway, where the case asks for it and got
+    /// so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<ResumedRuns>,
     /// Time in the engine.
     pub seconds: f64,
     /// The golden, when there is one.
     pub golden: Option<GoldenFacts>,
     /// Things a reader should know.
     pub notes: Vec<String>,
+}
+
+/// Runs of a case whose caches were saved, loaded and copied midway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResumedRuns {
+    /// Key-value mode: `unquantized`, `uniform`, `seq`, `fused`.
+    pub kv: String,
+    /// Points at which that was done.
+    pub runs: usize,
+    /// Values compared with the uninterrupted golden.
+    pub values: u64,
+    /// Whether every bit was equal.
+    pub equal: bool,
+}
+
+/// Such runs of one family in one key-value mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ResumedTotals {
+    /// Cases of which every run was equal.
+    pub equal: usize,
+    /// Cases of which one was not.
+    pub differing: usize,
+    /// Runs.
+    pub runs: usize,
 }
 
 /// What a case runs.
@@ -302,6 +330,22 @@ impl Report {
             totals.values += case.compared.values;
             totals
         })
+    }
+
+    /// Runs with caches saved, loaded and copied midway, by family and key-value mode.
+    pub fn resumed(&self) -> BTreeMap<(&str, &str), ResumedTotals> {
+        let mut totals: BTreeMap<(&str, &str), ResumedTotals> = BTreeMap::new();
+        for case in &self.cases {
+            let Some(resumed) = &case.resumed else { continue };
+            let here = totals.entry((&case.family, &resumed.kv)).or_default();
+            here.runs += resumed.runs;
+            if resumed.equal {
+                here.equal += 1;
+            } else {
+                here.differing += 1;
+            }
+        }
+        totals
     }
 
     /// Versions that the goldens name, by tool; more than one value means that they are mixed.

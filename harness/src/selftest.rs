@@ -1,6 +1,7 @@
 //! Shows that the harness notices: one flipped bit of a golden, one wrong operation in the engine.
 
 mod kv;
+mod resumed;
 
 use verbatim_engine::{Engine, EngineOptions, Mutation};
 
@@ -256,6 +257,10 @@ pub fn self_test(options: &RunOptions, mut progress: impl FnMut(&Trial)) -> Resu
     }
     for mistake in kv::mistakes() {
         let trial = subjects.mutated_kv(&mistake)?;
+        progress(&trial);
+        trials.push(trial);
+    }
+    for trial in resumed::trials(options)? {
         progress(&trial);
         trials.push(trial);
     }

@@ -68,3 +68,17 @@ fn a_mistaken_engine_turns_its_cell_red(
     let faithful = RunOptions { mutation: Mutation::None, ..options };
     assert!(run(&faithful, |_, _, _| {}).unwrap().is_green());
 }
+
+#[test]
+#[cfg_attr(not(all(target_os = "linux", target_arch = "x86_64")), ignore = "no goldens here")]
+fn caches_that_lose_a_token_in_a_file_turn_their_cell_red() {
+    let filter = Some("minicpm5/kv/seq-bf16-continued".into());
+    let options = RunOptions { mutation: Mutation::LoadedOneShort, filter, ..options() };
+    let report = run(&options, |_, _, _| {}).unwrap();
+    assert!(!report.is_green());
+    let totals = report.resumed()[&("minicpm5", "seq")];
+    assert_eq!((totals.equal, totals.differing, totals.runs), (0, 1, 1));
+    let cell = report.cells.iter().find(|c| c.failed > 0).expect("a red cell");
+    let first = cell.first_failure.as_ref().unwrap();
+    assert!(first.message.contains("caches saved and loaded after call 1"), "{}", first.message);
+}

@@ -26,6 +26,12 @@ fn faithful_goldens_are_green_and_skips_are_counted_not_passed() {
     assert_eq!((q4.status, q4.equal), (CellStatus::Empty, 0), "nothing planned is nothing shown");
     assert!(run.text.contains("3 cases equal, 0 failed, 0 missing, 1 skipped"), "{}", run.text);
     assert!(run.text.contains(REASON) && run.html.contains(REASON));
+    let resumed = run.report.resumed();
+    assert_eq!(resumed.len(), 1);
+    let of_tiny = resumed[&("tiny", "unquantized")];
+    assert_eq!((of_tiny.equal, of_tiny.differing, of_tiny.runs), (2, 0, 6));
+    assert!(run.text.contains("continued: 2 of 2 cases equal, 6 runs"), "{}", run.text);
+    assert!(run.html.contains("<b>2 / 2</b>"), "{}", run.html);
     assert!(run.junit.contains(&format!("<skipped message=\"{REASON}\"/>")), "{}", run.junit);
     assert!(run.junit.contains("failures=\"0\"") && run.junit.contains("tests=\"5\""));
 }

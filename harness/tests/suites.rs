@@ -201,3 +201,27 @@ fn malformed_suites_are_refused(
     let error = parse_suite("s", &suite.to_string()).unwrap_err().to_string();
     assert!(error.contains(names), "{error}");
 }
+
+#[test]
+fn every_family_goes_on_from_a_file_in_every_mode() {
+    let cases = cases();
+    let matrix = load_matrix(&Path::new(env!("CARGO_MANIFEST_DIR")).join("cases")).unwrap();
+    for family in matrix.families {
+        for (mode, column) in [
+            ("unquantized", ""),
+            ("uniform", "kv-uniform"),
+            ("seq", "kv-seq"),
+            ("fused", "kv-fused"),
+        ] {
+            let expected = column.is_empty() || family.required.iter().any(|c| c == column);
+            let found = cases.iter().any(|c| {
+                c.family == family.id
+                    && c.resumed
+                    && c.required
+                    && c.skip.is_none()
+                    && c.kv.name() == mode
+            });
+            assert_eq!(found, expected, "{}: {mode}", family.id);
+        }
+    }
+}

@@ -3,14 +3,14 @@
 use std::{fs, path::Path, time::Instant};
 
 use anyhow::{Context, Result};
-use verbatim_engine::{Engine, EngineOptions};
+use verbatim_engine::Engine;
 use verbatim_harness::{
     Error,
     case::Case,
-    fuzz::{self, Failure, Findings, Judge, MAX_FAILURES, Plan, Verdict},
-    golden::Golden,
+    fuzz::{self, Failure, Findings, Judge, MAX_FAILURES, Plan, Record, Verdict},
+    golden::{Golden, machine_key},
     maker::ModelStore,
-    replay::{Models, replay},
+    replay::{Models, engine_options, now, replay, resume},
 };
 
 use crate::{checkout::Checkout, record, reference::Setting, report};
@@ -18,20 +18,27 @@ use crate::{checkout::Checkout, record, reference::Setting, report};
 /// Cases between two lines for the person who watches.
 const REPORT_EVERY: usize = 25;
 
-/// Draws, compares, shrinks and writes what disagrees; true when nothing does.
+/// Draws, compares, shrinks and writes what disagrees; true when nothing does. `record` notes the
+/// run for readers.
 ///
 /// # Errors
 /// A plan without cases, a missing environment, trouble with files.
-pub fn run(checkout: &Checkout, plan: &Plan, verbose: bool) -> Result<bool> {
+pub fn run(checkout: &Checkout, plan: &Plan, record: bool, verbose: bool) -> Result<bool> {
     let setting = Setting::find(checkout)?;
+    let mut about = Record {
+        started: now(),
+        machine: machine_key(setting.backend),
+        versions: setting.versions.clone(),
+        ..Record::of(plan, &Findings::default())
+    };
     let scratch = tempfile::tempdir().context("making a scratch folder")?;
     let mut live = Live { checkout, setting, scratch: scratch.path() };
     let started = Instant::now();
-    let findings = fuzz::run(plan, &mut live, |index, case, verdict| match verdict {
+    let findings = fuzz::run(plan, &mut live, |done, case, verdict| match verdict {
         Verdict::Differs(how) => report(&format!("{} differs, shrinking: {how}", case.id)),
         Verdict::Refused(why) if verbose => report(&format!("{} refused: {why}", case.id)),
-        _ if verbose || (index + 1) % REPORT_EVERY == 0 || index + 1 == plan.count => {
-            report(&format!("{}/{} {}", index + 1, plan.count, case.id));
+        _ if verbose || done % REPORT_EVERY == 0 || done == plan.count => {
+            report(&format!("{done}/{} {}", plan.count, case.id));
         }
         _ => {}
     })?;
@@ -39,6 +46,13 @@ pub fn run(checkout: &Checkout, plan: &Plan, verbose: bool) -> Result<bool> {
         tell(checkout, plan, failure)?;
     }
     summarize(plan, &findings, started);
+    if record {
+        about.seconds = started.elapsed().as_secs_f64().round();
+        let Record { count, families, .. } = Record::of(plan, &findings);
+        (about.count, about.families) = (count, families);
+        fuzz::append_record(&checkout.root, about)?;
+        report("noted; `./just parity --readme` shows it");
+    }
     Ok(findings.failures.is_empty())
 }
 
@@ -72,8 +86,9 @@ fn summarize(plan: &Plan, findings: &Findings, started: Instant) {
     let cases: usize = findings.families.values().map(|t| t.equal + t.differing + t.refused).sum();
     let end = if findings.failures.len() == MAX_FAILURES { ", stopped early" } else { "" };
     report(&format!(
-        "seed {}, {cases} of {} cases{end}, {:.1?}: {} disagreements",
+        "seed {}, space {}, {cases} of {} cases{end}, {:.1?}: {} disagreements",
         plan.seed,
+        plan.extent,
         plan.count,
         started.elapsed(),
         findings.failures.len()
@@ -119,11 +134,14 @@ impl Live<'_> {
         if weights != golden.provenance.model_sha256 {
             return Ok(Some("the quantized weights differ".into()));
         }
-        let mut options = EngineOptions::new(folder);
-        options.adapter =
-            models.adapter(case).map_err(|e| e.to_string())?.map(|(folder, _)| folder);
+        let adapter = models.adapter(case).map_err(|e| e.to_string())?;
+        let options = engine_options(case, &folder, adapter.map(|(folder, _)| folder))?;
         let engine = Engine::load(options).map_err(|e| e.to_string())?;
-        Ok(replay(&engine, case, golden)?.first.map(|first| first.to_string()))
+        let mut first = replay(&engine, case, golden)?.first;
+        if case.resumed && first.is_none() {
+            first = resume(&engine, case, golden)?.first;
+        }
+        Ok(first.map(|first| first.to_string()))
     }
 }
 

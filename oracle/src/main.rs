@@ -18,7 +18,11 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use verbatim_harness::{case::ModelSpec, maker::ModelStore};
+use verbatim_harness::{
+    case::ModelSpec,
+    fuzz::{Extent, Plan},
+    maker::ModelStore,
+};
 
 use crate::{checkout::Checkout, record::Recording};
 
@@ -65,6 +69,13 @@ enum Command {
         /// Only this family; all take turns by default.
         #[arg(long)]
         family: Option<String>,
+        /// Which key-value modes to draw: `l1` none (caches in the model's dtype), `kv` packed ones
+        /// only, `all` either.
+        #[arg(long, default_value_t)]
+        space: Extent,
+        /// Note the run in harness/fuzz-runs.json, which the README shows.
+        #[arg(long)]
+        record: bool,
         /// Print every case.
         #[arg(long)]
         verbose: bool,
@@ -105,9 +116,10 @@ fn run(arguments: Arguments) -> Result<bool> {
             embed::enter(&checkout)?;
             convert::check(&checkout)
         }
-        Command::Fuzz { count, seed, family, verbose } => {
+        Command::Fuzz { count, seed, family, space, record, verbose } => {
             embed::enter(&checkout)?;
-            fuzz::run(&checkout, &verbatim_harness::fuzz::Plan { seed, count, family }, verbose)
+            let plan = Plan { seed, count, family, extent: space };
+            fuzz::run(&checkout, &plan, record, verbose)
         }
         Command::Make { spec } => {
             embed::enter(&checkout)?;

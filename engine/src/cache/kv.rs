@@ -5,7 +5,7 @@ use mlx_rs::Array;
 use super::file::{Item, Parts, buffer_items};
 use crate::{
     Result,
-    nn::{KvFormat, Mask, Rows},
+    nn::{KvAttention, KvFormat, Mask, Rows},
 };
 
 /// Rows by which the buffers grow.
@@ -51,6 +51,11 @@ impl KvCache {
     /// How rows are packed.
     pub fn format(&self) -> Option<KvFormat> {
         self.format
+    }
+
+    /// Has attention read what is packed in this way.
+    pub fn read_by(&mut self, attention: KvAttention) {
+        read_by(&mut self.buffers, &mut self.format, attention);
     }
 
     /// The filled part of both buffers, or nothing before the first token.
@@ -99,6 +104,17 @@ pub(super) fn pack(buffers: &mut Option<(Rows, Rows)>, format: Option<KvFormat>)
         *buffers = Some((keys.packed(format)?, values.packed(format)?));
     }
     Ok(())
+}
+
+/// Has attention read both buffers, and rows to come, in this way.
+pub(super) fn read_by(
+    buffers: &mut Option<(Rows, Rows)>,
+    format: &mut Option<KvFormat>,
+    attention: KvAttention,
+) {
+    *format = format.map(|format| format.read_by(attention));
+    *buffers =
+        buffers.take().map(|(keys, values)| (keys.read_by(attention), values.read_by(attention)));
 }
 
 /// Writes the rows of `new` at `end`, which moves behind them, into buffers that grow when they are

@@ -20,7 +20,7 @@ pub use rotating::RotatingKvCache;
 
 use crate::{
     Error, Result,
-    nn::{KvFormat, Mask, Position, Rows},
+    nn::{KvAttention, KvFormat, Mask, Position, Rows},
 };
 
 /// One layer's state. A sequence, or a batch of sequences, owns one per caching layer, in layer
@@ -116,6 +116,15 @@ impl LayerCache {
             Self::BatchKv(c) => c.format(),
             Self::BatchRotating(c) => c.format(),
             Self::Arrays(_) => None,
+        }
+    }
+
+    /// Has attention read what is packed in this way.
+    pub fn read_by(&mut self, attention: KvAttention) {
+        match self {
+            Self::Kv(c) => c.read_by(attention),
+            Self::Rotating(c) => c.read_by(attention),
+            Self::Arrays(_) | Self::BatchKv(_) | Self::BatchRotating(_) => {}
         }
     }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     Result,
     models::Mutation,
-    nn::{KvFormat, Mask, Rows},
+    nn::{KvAttention, KvFormat, Mask, Rows},
 };
 
 /// Rows by which the buffers grow while single tokens arrive.
@@ -92,6 +92,11 @@ impl RotatingKvCache {
     /// How rows are packed.
     pub fn format(&self) -> Option<KvFormat> {
         self.format
+    }
+
+    /// Has attention read what is packed in this way.
+    pub fn read_by(&mut self, attention: KvAttention) {
+        kv::read_by(&mut self.buffers, &mut self.format, attention);
     }
 
     /// The mask for `new` further tokens that see the last `window` each (`max_size` when `None`).

@@ -3,7 +3,7 @@
 //! Same model calls in the same order: the prompt in chunks, its last token alone, and one step
 //! dispatched ahead of each token that is read, past the last one too.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use mlx_rs::{
     Array, memory, ops,
@@ -12,7 +12,7 @@ use mlx_rs::{
 
 use super::{processors::Processors, sampler::Sampler};
 use crate::{
-    Capture, Past, Result, Sampling,
+    Capture, Detour, Past, Result, Sampling,
     cache::{self, LayerCache},
     kv::KvQuantization,
     mlx,
@@ -21,6 +21,9 @@ use crate::{
 
 /// Tokens between two returns of MLX's buffer cache to the system.
 const CLEAR_CACHE_EVERY: usize = 256;
+
+/// Tokens by which loaded caches go another way before their copy goes on.
+const STRAY_TOKENS: usize = 3;
 
 /// What a decoder is to do.
 #[derive(Debug)]
@@ -43,6 +46,8 @@ pub struct DecoderOptions<'a> {
     pub mutation: Mutation,
     /// What runs before on the same caches.
     pub past: Option<&'a Past>,
+    /// Where the caches go through a file.
+    pub detour: Option<&'a Detour>,
 }
 
 /// One chosen token with what it was chosen from.
@@ -77,6 +82,8 @@ pub struct Decoder {
     mutation: Mutation,
     /// Until the first turn.
     past: Option<Past>,
+    /// Until it is taken.
+    detour: Option<Detour>,
 }
 
 /// A dispatched step that nobody has read yet.
@@ -124,6 +131,7 @@ impl Decoder {
             argmax_over_logits: options.mutation == Mutation::ArgmaxOverLogits,
             mutation: options.mutation,
             past: options.past.cloned(),
+            detour: options.detour.cloned(),
         })
     }
 
@@ -131,6 +139,9 @@ impl Decoder {
     pub fn advance(&mut self, model: &dyn Model) -> Result<Progress> {
         if let Some(past) = self.past.take() {
             self.go_through(&past, model)?;
+        }
+        if let Some(detour) = self.detour.take_if(|detour| detour.calls <= self.calls) {
+            self.take_detour(&detour, model)?;
         }
         if self.prompt_left() > 1 {
             self.prefill_chunk(model)?;
@@ -153,6 +164,7 @@ impl Decoder {
                 capture: Capture::default(),
                 mutation: self.mutation,
                 past: None,
+                detour: None,
             },
         )?;
         let mut tokens = Vec::with_capacity(past.steps);
@@ -171,6 +183,26 @@ impl Decoder {
             (name.to_owned(), Array::from_slice(ids, &[ids.len() as i32]))
         };
         self.tensors.extend([told("past.tokens", &tokens), told("past.trimmed", &[trimmed])]);
+        Ok(())
+    }
+
+    /// Goes on with a copy of what a file holds of the caches. What happens to the loaded ones must
+    /// not reach the copy.
+    fn take_detour(&mut self, detour: &Detour, model: &dyn Model) -> Result<()> {
+        cache::file::save(&detour.file, &self.caches, &BTreeMap::new())?;
+        let (mut loaded, _) = cache::file::load(&detour.file)?;
+        if self.mutation != Mutation::LoadedReadAsStock {
+            self.kv.adopt(&mut loaded);
+        }
+        if self.mutation == Mutation::LoadedOneShort {
+            cache::trim(&mut loaded, 1);
+        }
+        self.caches.clone_from(&loaded);
+        let stray = Array::from_slice(&self.prompt[..1], &[1, 1]);
+        for _ in 0..STRAY_TOKENS {
+            let hidden = model.hidden(&stray, &mut loaded, &mut Probe::default())?;
+            eval(loaded.iter().flat_map(LayerCache::state).chain([&hidden]))?;
+        }
         Ok(())
     }
 
@@ -217,7 +249,8 @@ impl Decoder {
     /// come from single rows, and keys and values are packed before a row joins: when that is due
     /// depends on the row's own calls.
     pub fn fits_a_batch(&self) -> bool {
-        !self.capture.layers && self.past.is_none() && self.kv.is_settled(&self.caches)
+        let alone = self.capture.layers || self.past.is_some() || self.detour.is_some();
+        !alone && self.kv.is_settled(&self.caches)
     }
 
     /// The model's hidden states for `ids: [S]`: `[1, S, hidden]`.

@@ -201,6 +201,10 @@ pub enum Mutation {
     KeysNormedAsValues,
     /// A trimmed cache forgets one token too few.
     TrimOneShort,
+    /// Caches from a file lack their last token.
+    LoadedOneShort,
+    /// Packed keys and values from a file are read as mlx-lm reads them, whatever the setting says.
+    LoadedReadAsStock,
     /// An adapter's scale is one percent off.
     AdapterScaleOff,
     /// An adapter's product is added without the cast to the input's dtype.

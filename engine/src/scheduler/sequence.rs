@@ -75,6 +75,7 @@ impl Sequence {
             capture: request.capture,
             mutation: context.mutation,
             past: request.past.as_ref(),
+            detour: request.detour.as_ref(),
         };
         let decoder = match Decoder::new(context.model, &options) {
             Ok(decoder) => decoder,

@@ -47,6 +47,16 @@ pub struct KvLayer {
 }
 
 impl KvMode {
+    /// Its name in reports.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Bf16 => "unquantized",
+            Self::Uniform(_) => "uniform",
+            Self::Seq(_) => "seq",
+            Self::Fused(_) => "fused",
+        }
+    }
+
     /// Where the case comes when all are recorded: mlx-optiq changes the process for good, so what
     /// mlx-lm does alone comes first.
     pub fn recording_rank(&self) -> u8 {
@@ -69,7 +79,7 @@ impl Case {
             return Some("kv lists a layer twice".into());
         }
         let quantized = self.kv != KvMode::Bf16;
-        (quantized && !(self.company.is_empty() && self.past.is_none()))
-            .then(|| "batches and pasts keep unquantized keys and values".into())
+        (quantized && !self.company.is_empty())
+            .then(|| "batches keep unquantized keys and values".into())
     }
 }

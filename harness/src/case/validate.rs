@@ -43,6 +43,11 @@ impl Case {
         if self.skip.as_ref().is_some_and(|reason| reason.trim().is_empty()) {
             return Some("skip needs a reason".into());
         }
+        if self.resumed && !self.company.is_empty() {
+            return Some(
+                "a batch's caches are not saved; a case with company is not resumed".into(),
+            );
+        }
         self.company_problem()
             .or_else(|| self.past_problem())
             .or_else(|| self.source_problem())

@@ -5,16 +5,34 @@ use serde_json::{Value, json};
 
 use super::{
     Draw,
-    space::{Geometry, Space},
+    space::{Geometry, Space, number},
 };
 use crate::case::{Affine, Dtype, Layout, ModelSource, ModelSpec, Quantization};
 
-pub(super) const E2B: Space =
-    Space { family: "gemma4-e2b", draw: |d| draw(d, Kind::PerLayerInputs), smaller, cannot };
-pub(super) const B12: Space =
-    Space { family: "gemma4-12b", draw: |d| draw(d, Kind::KeysAreValues), smaller, cannot };
-pub(super) const A4B: Space =
-    Space { family: "gemma4-26b-a4b", draw: |d| draw(d, Kind::Experts), smaller, cannot };
+pub(super) const E2B: Space = space("gemma4-e2b", |d| draw(d, Kind::PerLayerInputs));
+pub(super) const B12: Space = space("gemma4-12b", |d| draw(d, Kind::KeysAreValues));
+pub(super) const A4B: Space = space("gemma4-26b-a4b", |d| draw(d, Kind::Experts));
+
+const fn space(family: &'static str, draw: fn(&mut Draw) -> Geometry) -> Space {
+    Space {
+        family,
+        draw,
+        smaller,
+        cannot,
+        head_dims,
+        has_rings: true,
+        modules: &[
+            "self_attn.q_proj",
+            "self_attn.k_proj",
+            "self_attn.o_proj",
+            "mlp.gate_proj",
+            "mlp.up_proj",
+            "per_layer_input_gate",
+            "router.proj",
+        ],
+        embedding: "language_model.model.embed_tokens",
+    }
+}
 
 /// Width of MLX's groups where a recipe names none.
 const DEFAULT_GROUP: usize = 64;
@@ -88,6 +106,17 @@ fn draw(draw: &mut Draw, kind: Kind) -> Geometry {
     fields.into_iter().collect()
 }
 
+/// Layers that take another's keys have no cache.
+fn head_dims(geometry: &Geometry) -> Vec<Option<usize>> {
+    let types = geometry.get("text_config").and_then(|text| text["layer_types"].as_array());
+    let own = types.map_or(0, Vec::len).saturating_sub(number(geometry, "num_kv_shared_layers"));
+    let dim = |kind: &Value| {
+        let key = if *kind == "full_attention" { "global_head_dim" } else { "head_dim" };
+        Some(number(geometry, key))
+    };
+    types.into_iter().flatten().take(own).map(dim).collect()
+}
+
 /// Both kinds among the layers with keys of their own: those that share take keys of their kind.
 fn layer_types(draw: &mut Draw, own: usize, shared: usize) -> Vec<&'static str> {
     const KINDS: [&str; 2] = ["sliding_attention", "full_attention"];
@@ -143,7 +172,7 @@ fn smaller(geometry: &Geometry) -> Vec<Geometry> {
         }
         changed
     };
-    let number = |key: &str| text[key].as_u64().unwrap_or(0);
+    let whole = |key: &str| text[key].as_u64().unwrap_or(0);
     let mut all = vec![
         with(&[("rms_norm_eps", json!(1e-6))]),
         with(&[("num_attention_heads", text["num_key_value_heads"].clone())]),
@@ -158,7 +187,7 @@ fn smaller(geometry: &Geometry) -> Vec<Geometry> {
         with(&[("use_double_wide_mlp", json!(false))]),
         with(&[("attention_k_eq_v", json!(false)), ("num_global_key_value_heads", Value::Null)]),
     ];
-    let (layers, shared) = (number("num_hidden_layers"), number("num_kv_shared_layers"));
+    let (layers, shared) = (whole("num_hidden_layers"), whole("num_kv_shared_layers"));
     if let Some(types) = text["layer_types"].as_array()
         && layers > 1
     {
@@ -171,12 +200,14 @@ fn smaller(geometry: &Geometry) -> Vec<Geometry> {
     }
     for (key, least) in [
         ("head_dim", 8),
+        ("head_dim", 32),
         ("global_head_dim", 16),
+        ("global_head_dim", 32),
         ("hidden_size", 64),
         ("intermediate_size", 32),
         ("sliding_window", 4),
     ] {
-        if number(key) > least {
+        if whole(key) > least {
             all.push(with(&[(key, json!(least))]));
         }
     }

@@ -4,30 +4,50 @@ use serde_json::{Value, json};
 
 use super::{
     Draw,
-    space::{Geometry, Space},
+    space::{Geometry, Space, number},
 };
 
-pub(super) const SPACE: Space = Space { family: "minicpm5", draw, smaller, cannot: |_, _| false };
+pub(super) const SPACE: Space = Space {
+    family: "minicpm5",
+    draw,
+    smaller,
+    cannot: |_, _| false,
+    head_dims,
+    has_rings: false,
+    modules: &[
+        "self_attn.q_proj",
+        "self_attn.k_proj",
+        "self_attn.v_proj",
+        "self_attn.o_proj",
+        "mlp.gate_proj",
+        "mlp.up_proj",
+    ],
+    embedding: "model.embed_tokens",
+};
 
 /// Widest residual stream drawn.
-const WIDEST: usize = 320;
+const WIDEST: usize = 256;
+/// Most values in the heads of a layer.
+const WIDEST_HEADS: usize = 512;
+const HEAD_DIMS: [usize; 8] = [8, 16, 32, 48, 64, 80, 96, 128];
 
 fn draw(draw: &mut Draw) -> Geometry {
     let kv_heads = draw.pick(&[1, 1, 2, 2, 3, 4]);
     let heads = kv_heads * draw.pick(&[1, 2, 3, 4, 7, 8]);
-    let head_dim = draw.pick(&[8, 16, 32, 48, 64, 80, 96, 128]);
+    let fits = HEAD_DIMS.partition_point(|dim| heads * dim <= WIDEST_HEADS);
+    let head_dim = draw.pick(&HEAD_DIMS[..fits]);
     let (hidden, explicit) = match draw.between(0, 3) {
-        0 if heads * head_dim <= 320 => (heads * head_dim, draw.chance(50)),
+        0 if heads * head_dim <= WIDEST => (heads * head_dim, draw.chance(50)),
         1 => (heads * draw.between(8_usize.div_ceil(heads), 240 / heads), true),
         _ => (groupable(draw, heads), true),
     };
-    let inner = if draw.chance(25) { draw.multiple(2, 8, 120) } else { draw.multiple(32, 1, 12) };
+    let inner = if draw.chance(25) { draw.multiple(2, 8, 120) } else { draw.multiple(32, 1, 8) };
     let geometry = json!({
         "model_type": "llama",
         "architectures": ["LlamaForCausalLM"],
         "hidden_size": hidden,
         "intermediate_size": inner,
-        "num_hidden_layers": draw.small(1, 9),
+        "num_hidden_layers": draw.small(1, 6),
         "num_attention_heads": heads,
         "num_key_value_heads": kv_heads,
         "head_dim": if explicit { json!(head_dim) } else { Value::Null },
@@ -47,6 +67,16 @@ fn draw(draw: &mut Draw) -> Geometry {
     });
     let Value::Object(fields) = geometry else { return Geometry::new() };
     fields.into_iter().collect()
+}
+
+fn head_dims(geometry: &Geometry) -> Vec<Option<usize>> {
+    let of_heads =
+        || number(geometry, "hidden_size") / number(geometry, "num_attention_heads").max(1);
+    let head_dim = match number(geometry, "head_dim") {
+        0 => of_heads(),
+        explicit => explicit,
+    };
+    vec![Some(head_dim); number(geometry, "num_hidden_layers")]
 }
 
 /// A width that 32 divides, where one that `heads` divides too is not too wide: transformers'
@@ -86,7 +116,7 @@ fn smaller(geometry: &Geometry) -> Vec<Geometry> {
         }
         (changed != *geometry).then_some(changed)
     };
-    let number = |key: &str| geometry.get(key).and_then(Value::as_u64).unwrap_or(0);
+    let whole = |key: &str| geometry.get(key).and_then(Value::as_u64).unwrap_or(0);
     for (key, value) in [
         ("rope_scaling", Value::Null),
         ("rope_traditional", json!(false)),
@@ -98,16 +128,16 @@ fn smaller(geometry: &Geometry) -> Vec<Geometry> {
     ] {
         all.extend(with(&[(key, value)]));
     }
-    let layers = number("num_hidden_layers");
+    let layers = whole("num_hidden_layers");
     for fewer in [1, layers / 2, layers.saturating_sub(1)] {
         if (1..layers).contains(&fewer) {
             all.extend(with(&[("num_hidden_layers", json!(fewer))]));
         }
     }
     let explicit = geometry.get("head_dim").is_some_and(|v| !v.is_null());
-    let heads = number("num_attention_heads").max(1);
-    let head_dim = if explicit { number("head_dim") } else { number("hidden_size") / heads };
-    let kv_heads = number("num_key_value_heads").max(1);
+    let heads = whole("num_attention_heads").max(1);
+    let head_dim = if explicit { whole("head_dim") } else { whole("hidden_size") / heads };
+    let kv_heads = whole("num_key_value_heads").max(1);
     let pinned = ("head_dim", json!(head_dim));
     for (fewer, kv) in [(1, 1), (heads / kv_heads, 1), (kv_heads, kv_heads)] {
         if fewer < heads {
@@ -118,11 +148,13 @@ fn smaller(geometry: &Geometry) -> Vec<Geometry> {
             ]));
         }
     }
-    if head_dim > 8 {
-        all.extend(with(&[("head_dim", json!(8))]));
+    for least in [8, 32] {
+        if head_dim > least {
+            all.extend(with(&[("head_dim", json!(least))]));
+        }
     }
     for (key, least) in [("hidden_size", 32), ("intermediate_size", 32), ("vocab_size", 64)] {
-        if number(key) > least {
+        if whole(key) > least {
             all.extend(with(&[(key, json!(least)), pinned.clone()]));
         }
     }

@@ -4,10 +4,28 @@ use serde_json::{Value, json};
 
 use super::{
     Draw,
-    space::{Geometry, Space},
+    space::{Geometry, Space, number},
 };
 
-pub(super) const SPACE: Space = Space { family: "qwen3_5", draw, smaller, cannot: |_, _| false };
+pub(super) const SPACE: Space = Space {
+    family: "qwen3_5",
+    draw,
+    smaller,
+    cannot: |_, _| false,
+    head_dims,
+    has_rings: false,
+    modules: &[
+        "self_attn.q_proj",
+        "self_attn.v_proj",
+        "self_attn.o_proj",
+        "linear_attn.in_proj_qkv",
+        "linear_attn.in_proj_z",
+        "linear_attn.in_proj_a",
+        "linear_attn.out_proj",
+        "mlp.gate_proj",
+    ],
+    embedding: "language_model.model.embed_tokens",
+};
 
 fn draw(draw: &mut Draw) -> Geometry {
     let kv_heads = draw.pick(&[1, 2, 3]);
@@ -60,6 +78,14 @@ fn draw(draw: &mut Draw) -> Geometry {
     fields.into_iter().collect()
 }
 
+fn head_dims(geometry: &Geometry) -> Vec<Option<usize>> {
+    let interval = number(geometry, "full_attention_interval").max(1);
+    let attends = |layer: usize| (layer + 1).is_multiple_of(interval);
+    (0..number(geometry, "num_hidden_layers"))
+        .map(|layer| attends(layer).then(|| number(geometry, "head_dim")))
+        .collect()
+}
+
 /// Each key on its own towards a plain and tiny model.
 fn smaller(geometry: &Geometry) -> Vec<Geometry> {
     let text = geometry.get("text_config").unwrap_or(&Value::Null);
@@ -67,7 +93,7 @@ fn smaller(geometry: &Geometry) -> Vec<Geometry> {
     let current = |key: &str| {
         if nested { text.get(key) } else { geometry.get(key) }.cloned().unwrap_or(Value::Null)
     };
-    let number = |key: &str| current(key).as_u64().unwrap_or(0);
+    let whole = |key: &str| current(key).as_u64().unwrap_or(0);
     let with = |changes: &[(&str, Value)]| {
         let mut changed = geometry.clone();
         for (key, value) in changes {
@@ -90,10 +116,10 @@ fn smaller(geometry: &Geometry) -> Vec<Geometry> {
         with(&[("num_attention_heads", current("num_key_value_heads"))]),
         with(&[("linear_num_key_heads", json!(1)), ("linear_num_value_heads", json!(1))]),
         with(&[("linear_num_value_heads", current("linear_num_key_heads"))]),
-        with(&[("hidden_size", json!(32 * number("num_attention_heads")))]),
+        with(&[("hidden_size", json!(32 * whole("num_attention_heads")))]),
     ];
-    let layers = number("num_hidden_layers");
-    let interval = number("full_attention_interval");
+    let layers = whole("num_hidden_layers");
+    let interval = whole("full_attention_interval");
     for fewer in [interval, layers / 2, layers.saturating_sub(1)] {
         if fewer >= interval {
             all.push(with(&[("num_hidden_layers", json!(fewer))]));
@@ -102,6 +128,7 @@ fn smaller(geometry: &Geometry) -> Vec<Geometry> {
     all.push(with(&[("full_attention_interval", json!(2))]));
     for (key, least) in [
         ("head_dim", 16),
+        ("head_dim", 32),
         ("intermediate_size", 32),
         ("vocab_size", 64),
         ("linear_key_head_dim", 16),

@@ -1,10 +1,14 @@
-//! Prompts, chunks and sampling.
+//! Prompts, chunks, what ran before, company and sampling.
 
 use super::Draw;
-use crate::case::Sampling;
+use crate::case::{Companion, Past, Prompt, Sampling};
 
 /// Longest prompt drawn.
-const LONGEST_PROMPT: usize = 160;
+const LONGEST_PROMPT: usize = 120;
+/// Longest prompt of a companion, and of what ran before.
+const LONGEST_OTHER: usize = 40;
+/// Keys of one of mlx-optiq's tiles.
+const TILE: usize = 512;
 
 pub(super) fn prompt_len(draw: &mut Draw) -> usize {
     if draw.chance(15) { draw.between(1, 3) } else { draw.small(1, LONGEST_PROMPT) }
@@ -20,6 +24,42 @@ pub(super) fn chunk(draw: &mut Draw, len: usize) -> usize {
         4 => len.saturating_sub(1).max(1),
         _ => draw.between(1, len.max(2)),
     }
+}
+
+/// A prompt that fills a tile and reaches into the next.
+pub(super) fn past_a_tile(draw: &mut Draw) -> usize {
+    TILE + draw.between(1, 80)
+}
+
+/// What runs before on the same caches, perhaps all of it forgotten again.
+pub(super) fn past(draw: &mut Draw) -> Past {
+    let len = draw.small(1, LONGEST_OTHER);
+    let steps = draw.small(1, 24);
+    let trim = if draw.chance(50) { draw.small(1, 12) } else { draw.between(1, len + steps) };
+    Past { prompt: Prompt::Random { seed: draw.bits(), len }, steps, trim }
+}
+
+/// Sequences beside a first one.
+pub(super) fn company(draw: &mut Draw) -> Vec<Companion> {
+    let mut joins: Vec<usize> = (0..draw.small(1, 5))
+        .map(|_| if draw.chance(50) { 0 } else { draw.small(0, 20) })
+        .collect();
+    joins.sort_unstable();
+    let companion = |join: usize| Companion {
+        prompt: Prompt::Random { seed: draw.bits(), len: draw.small(1, LONGEST_OTHER) },
+        steps: draw.small(1, 20),
+        join,
+    };
+    joins.into_iter().map(companion).collect()
+}
+
+/// Greedy, perhaps with processors: what a batch's own sequence can ask for.
+pub(super) fn greedy(draw: &mut Draw, vocab: usize) -> Sampling {
+    let mut s = Sampling::default();
+    if draw.chance(25) {
+        processors(draw, vocab, &mut s);
+    }
+    s
 }
 
 /// Greedy more often than not; else a sampler with some filters and processors.

@@ -1,9 +1,12 @@
 //! From a case that disagrees to the smallest one found that still does.
 
-use super::{Verdict, format, space::Geometry};
+use super::{Space, Verdict, format, kv};
 use crate::{
     Result,
-    case::{Case, Dtype, Layout, MadeModel, ModelSource, Prompt, Quantization, Sampling},
+    case::{
+        AdapterKind, Case, Companion, Dtype, Layout, MadeModel, ModelSource, Past, Prompt,
+        Quantization, Sampling,
+    },
     maker::plan,
 };
 
@@ -24,23 +27,23 @@ pub struct Shrunk {
     pub runs: usize,
 }
 
-/// Tries simpler cases as long as one still disagrees. `smaller` gives simpler configurations.
+/// Tries simpler cases of the same space as long as one still disagrees.
 ///
 /// # Errors
 /// What `judge` returns.
 pub fn shrink(
     case: Case,
     how: String,
-    smaller: fn(&Geometry) -> Vec<Geometry>,
+    space: &Space,
     judge: &mut dyn FnMut(&Case) -> Result<Verdict>,
 ) -> Result<Shrunk> {
     let mut best = Shrunk { case, how, runs: 0 };
     'again: loop {
-        for candidate in candidates(&best.case, smaller) {
+        for candidate in candidates(&best.case, space) {
             if best.runs == MAX_SHRINK_RUNS {
                 return Ok(best);
             }
-            if !is_sound(&candidate) || weight(&candidate) >= weight(&best.case) {
+            if !is_sound(&candidate, space) || weight(&candidate) >= weight(&best.case) {
                 continue;
             }
             best.runs += 1;
@@ -55,12 +58,12 @@ pub fn shrink(
 }
 
 /// Whether reference and engine can be asked to run it.
-fn is_sound(case: &Case) -> bool {
+fn is_sound(case: &Case, space: &Space) -> bool {
     let makeable = match &case.model.source {
         ModelSource::Made(made) => plan(made).is_ok(),
         ModelSource::Directory(_) => true,
     };
-    makeable && case.validate().is_ok()
+    makeable && case.validate().is_ok() && kv::is_sound(case, space)
 }
 
 /// How much a reader has to take in: what differs from a plain case, then sizes. Every step of
@@ -84,7 +87,32 @@ pub fn weight(case: &Case) -> (usize, u64) {
             size += measure(value, &mut oddities);
         }
     }
+    let (odd, more) = around(case);
+    oddities += odd;
+    size += more;
     size += case.prefill_step_size.min(WHOLE).abs_diff(WHOLE) as u64;
+    (oddities, size)
+}
+
+/// The same of adapter, past, company and key-value mode.
+fn around(case: &Case) -> (usize, u64) {
+    let (mut oddities, mut size) = kv::weight(&case.kv);
+    oddities += usize::from(case.resumed);
+    if let Some(adapter) = &case.adapter {
+        oddities += 2 + usize::from(adapter.kind != AdapterKind::Lora);
+        oddities += usize::from(adapter.dtype != Dtype::F32) + usize::from(adapter.rank_stabilized);
+        size += (adapter.rank + adapter.num_layers) as u64;
+        // Fewer modules are simpler, one by name simplest.
+        size += adapter.keys.as_ref().map_or(100, Vec::len) as u64;
+    }
+    if let Some(Past { prompt, steps, trim }) = &case.past {
+        oddities += 1;
+        size += (prompt.len() + steps + trim) as u64;
+    }
+    for Companion { prompt, steps, join } in &case.company {
+        oddities += 1;
+        size += (prompt.len() + steps + join) as u64;
+    }
     (oddities, size)
 }
 
@@ -133,16 +161,26 @@ fn prompt_len(case: &Case) -> usize {
 }
 
 /// Simpler cases, the boldest first.
-fn candidates(case: &Case, smaller: fn(&Geometry) -> Vec<Geometry>) -> Vec<Case> {
+fn candidates(case: &Case, space: &Space) -> Vec<Case> {
     let mut all = Vec::new();
     let mut push = |change: &dyn Fn(&mut Case)| {
         let mut changed = case.clone();
         change(&mut changed);
         if changed != *case {
-            changed.column = format::column(&changed.model).into();
+            kv::fit(&mut changed, space);
+            changed.column = format::column(&changed).into();
             all.push(changed);
         }
     };
+    for change in surroundings_changes() {
+        push(&|c| change(c));
+    }
+    for simpler in kv::simpler(&case.kv) {
+        push(&|c| c.kv.clone_from(&simpler));
+    }
+    for at in 0..case.company.len() {
+        push(&|c| drop(c.company.remove(at)));
+    }
     push(&|c| c.sampling = Sampling::default());
     push(&|c| c.model.quantization = None);
     for change in sampling_changes() {
@@ -170,7 +208,7 @@ fn candidates(case: &Case, smaller: fn(&Geometry) -> Vec<Geometry>) -> Vec<Case>
         });
     }
     if let ModelSource::Made(made) = &case.model.source {
-        for geometry in smaller(&made.geometry) {
+        for geometry in (space.smaller)(&made.geometry) {
             push(&|c| {
                 if let ModelSource::Made(made) = &mut c.model.source {
                     made.geometry.clone_from(&geometry);
@@ -179,6 +217,67 @@ fn candidates(case: &Case, smaller: fn(&Geometry) -> Vec<Geometry>) -> Vec<Case>
         }
     }
     all
+}
+
+fn surroundings_changes() -> [fn(&mut Case); 15] {
+    [
+        |c| c.resumed = false,
+        |c| c.adapter = None,
+        |c| c.past = None,
+        |c| c.company.clear(),
+        |c| {
+            if let Some(adapter) = &mut c.adapter {
+                adapter.keys = Some(vec!["mlp.down_proj".into()]);
+            }
+        },
+        |c| {
+            if let Some(adapter) = &mut c.adapter
+                && adapter.kind == AdapterKind::Dora
+            {
+                adapter.kind = AdapterKind::Lora;
+            }
+        },
+        |c| {
+            if let Some(adapter) = &mut c.adapter {
+                (adapter.dtype, adapter.rank_stabilized) = (Dtype::F32, false);
+            }
+        },
+        |c| {
+            if let Some(adapter) = &mut c.adapter {
+                adapter.num_layers = 0;
+            }
+        },
+        |c| {
+            if let Some(adapter) = &mut c.adapter {
+                adapter.rank = adapter.rank.min(1);
+            }
+        },
+        |c| {
+            if let Some(past) = &mut c.past {
+                past.steps = past.steps.div_ceil(2);
+            }
+        },
+        |c| {
+            if let Some(past) = &mut c.past {
+                past.trim = past.trim.div_ceil(2);
+            }
+        },
+        |c| {
+            if let Some(past) = &mut c.past {
+                past.prompt = shorter(&past.prompt);
+            }
+        },
+        |c| c.company.iter_mut().for_each(|c| c.prompt = shorter(&c.prompt)),
+        |c| c.company.iter_mut().for_each(|c| c.steps = c.steps.div_ceil(2)),
+        |c| c.company.iter_mut().for_each(|c| c.join = 0),
+    ]
+}
+
+fn shorter(prompt: &Prompt) -> Prompt {
+    match prompt {
+        Prompt::Random { seed, len } => Prompt::Random { seed: *seed, len: len.div_ceil(2) },
+        ids @ Prompt::Ids(_) => ids.clone(),
+    }
 }
 
 fn made_changes() -> [fn(&mut MadeModel); 4] {

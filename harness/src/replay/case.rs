@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use verbatim_engine::{
-    Capture, Engine, Event, GenerateRequest, Generation, NamedTensor, Past, Sampling, TokenEvent,
+    Capture, Detour, Engine, Event, GenerateRequest, Generation, NamedTensor, Past, Sampling,
+    TokenEvent,
 };
 
 use crate::{
@@ -37,6 +38,17 @@ impl Replayed {
     }
 }
 
+/// What running a case with its caches saved, loaded and copied midway found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resumed {
+    /// Points at which that was done, each in a run of its own.
+    pub runs: usize,
+    /// Values compared.
+    pub values: u64,
+    /// The first difference; `None` when every bit of every run is equal.
+    pub first: Option<Mismatch>,
+}
+
 /// Runs `case` and compares everything that its golden holds. Stops at the first wrong token: what
 /// follows it has another input.
 ///
@@ -45,6 +57,39 @@ impl Replayed {
 pub fn replay(engine: &Engine, case: &Case, golden: &Golden) -> Result<Replayed, String> {
     check(engine, case, golden)?;
     if case.company.is_empty() { single(engine, case, golden) } else { batch(engine, case, golden) }
+}
+
+/// Runs `case` once for each point at which its caches are saved, loaded and copied: behind its first
+/// call of the model, behind half of them, before its last. Every run is to have the bits of the
+/// uninterrupted golden.
+///
+/// # Errors
+/// As [`replay`], and when there is no room for the files.
+pub fn resume(engine: &Engine, case: &Case, golden: &Golden) -> Result<Resumed, String> {
+    check(engine, case, golden)?;
+    let scratch = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let first_step = (golden.prompt.len() - 1).div_ceil(case.prefill_step_size);
+    let all = first_step + case.steps;
+    let points = BTreeSet::from([1, all / 2, all - 1]);
+    let mut resumed = Resumed { runs: 0, values: 0, first: None };
+    for calls in points.into_iter().filter(|calls| (1..all).contains(calls)) {
+        let mut request = request(case, golden);
+        let file = scratch.path().join(format!("after-{calls}.safetensors"));
+        request.detour = Some(Detour { calls, file: file.clone() });
+        let generation = engine.submit(request).map_err(|e| e.to_string())?;
+        let replayed = follow(generation, case, golden, |_| Ok(()))?;
+        if !file.is_file() {
+            return Err(format!("no caches were saved after call {calls}"));
+        }
+        resumed.runs += 1;
+        resumed.values += replayed.compared.values;
+        if let Some(mut first) = replayed.first {
+            first.detail = format!("caches saved and loaded after call {calls}: {}", first.detail);
+            resumed.first = Some(first);
+            return Ok(resumed);
+        }
+    }
+    Ok(resumed)
 }
 
 fn request(case: &Case, golden: &Golden) -> GenerateRequest {

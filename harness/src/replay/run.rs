@@ -6,18 +6,20 @@ use std::{
     time::Instant,
 };
 
-use verbatim_engine::{Engine, EngineOptions, Mutation};
+use verbatim_engine::{Engine, Mutation};
 
-use super::{Models, kv, loaded_libmlx_sha256, plan as searches, portable, replay};
+use super::{
+    Models, engine_options, loaded_libmlx_sha256, now, plan as searches, portable, replay, resume,
+};
 use crate::{
     Result,
-    case::{Backend, Case, MAX_COMPANY, Prompt, load_matrix, load_suites},
+    case::{Backend, Case, Prompt, load_matrix, load_suites},
     golden::{Golden, MANIFEST_FILE, Manifest, machine_key, relative_path},
     maker::ModelStore,
     plan::{self, PlanCase, load_plans},
     report::{
         CaseFacts, CaseReport, Compared, FORMAT, FamilyLabel, GoldenFacts, Outcome, Report,
-        Setting, cells::cells,
+        ResumedRuns, Setting, cells::cells,
     },
     sha256,
 };
@@ -82,7 +84,7 @@ pub fn run(
     mut progress: impl FnMut(usize, usize, &CaseReport),
 ) -> Result<Report> {
     let started = Instant::now();
-    let now = jiff::Timestamp::now();
+    let begun = now();
     let commit = commit(&options.root);
     let matrix = load_matrix(&options.cases)?;
     let cases: Vec<Case> =
@@ -110,7 +112,7 @@ pub fn run(
     portable.extend(searches::replay(&options.golden, &mut runner.models, &plans));
     Ok(Report {
         format: FORMAT,
-        started: now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        started: begun,
         seconds: started.elapsed().as_secs_f64(),
         setting: Setting {
             machine: runner.machine,
@@ -208,7 +210,18 @@ impl<'a> Runner<'a> {
             if *adapter != golden.provenance.adapter_sha256 {
                 return Err("the adapter is not the one that the oracle used".into());
             }
-            replay(engine, case, &golden)
+            let mut replayed = replay(engine, case, &golden)?;
+            if case.resumed && replayed.first.is_none() {
+                let resumed = resume(engine, case, &golden)?;
+                report.resumed = Some(ResumedRuns {
+                    kv: case.kv.name().into(),
+                    runs: resumed.runs,
+                    values: resumed.values,
+                    equal: resumed.first.is_none(),
+                });
+                replayed.first = resumed.first;
+            }
+            Ok(replayed)
         });
         match compared {
             Err(message) => Outcome::Error { message },
@@ -228,17 +241,10 @@ impl<'a> Runner<'a> {
 
     fn load(&mut self, case: &Case) -> Loaded {
         let (folder, weights) = self.models.get(&case.model).map_err(|e| e.to_string())?;
-        let mut options = EngineOptions::new(folder);
-        options.mutation = self.options.mutation;
-        options.kv = kv::quantization(&case.kv)?;
-        if !case.company.is_empty() {
-            options.max_batch = 1 + MAX_COMPANY;
-        }
         let adapter = self.models.adapter(case).map_err(|e| e.to_string())?;
-        let adapter = adapter.map(|(folder, digest)| {
-            options.adapter = Some(folder);
-            digest
-        });
+        let (adapter_folder, adapter) = adapter.unzip();
+        let mut options = engine_options(case, &folder, adapter_folder)?;
+        options.mutation = self.options.mutation;
         let engine = Engine::load(options).map_err(|e| e.to_string())?;
         Ok((engine, weights, adapter))
     }
@@ -273,7 +279,7 @@ impl<'a> Runner<'a> {
     }
 }
 
-/// The commit that is checked out at `root`.
+/// The commit that is checked out at `root`; `-dirty` when files differ from it.
 fn commit(root: &Path) -> Option<String> {
     let output = Command::new("git")
         .arg("-C")
@@ -315,6 +321,7 @@ fn blank(case: &Case) -> CaseReport {
         },
         outcome: Outcome::Error { message: "not run".into() },
         compared: Compared::default(),
+        resumed: None,
         seconds: 0.0,
         golden: None,
         notes: Vec::new(),

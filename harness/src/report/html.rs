@@ -2,11 +2,13 @@
 
 mod history;
 
+use std::collections::BTreeSet;
+
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{
     CaseReport, Cell, CellStatus, Failure, FamilyLabel, HistoryEntry, Outcome, PortableOutcome,
-    PortableReport, Report,
+    PortableReport, Report, ResumedTotals,
 };
 use crate::canonical_json;
 
@@ -29,6 +31,7 @@ pub(super) fn render(report: &Report, runs: &[HistoryEntry]) -> String {
                     (troubles(report))
                     (matrix(report))
                     (portable(report))
+                    (resumed(report))
                     (history::render(runs))
                     (groups(report))
                     (provenance(report))
@@ -268,6 +271,47 @@ fn portable_row(table: &PortableReport) -> Markup {
     }
 }
 
+/// Families and key-value modes: cases that went on from a file of their caches.
+fn resumed(report: &Report) -> Markup {
+    let cells = report.resumed();
+    let modes: BTreeSet<&str> = cells.keys().map(|(_, kv)| *kv).collect();
+    html! {
+        @if !cells.is_empty() {
+            h2 { "Caches saved, loaded, copied and continued" }
+            p.soft {
+                "Each of these cases ran again for each of up to three points at which its caches went to a file and "
+                "back and were copied; the loaded ones then went another way, and the copy had to give every bit of the "
+                "uninterrupted golden."
+            }
+            div.scroll {
+                table.matrix {
+                    thead { tr { th {} @for kv in &modes { th { (kv) } } } }
+                    tbody {
+                        @for family in &report.families {
+                            tr.family {
+                                th.row { (family.label) }
+                                @for kv in &modes {
+                                    td { @if let Some(cell) = cells.get(&(family.id.as_str(), *kv)) { (resumed_cell(*cell)) } }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn resumed_cell(cell: ResumedTotals) -> Markup {
+    let class = if cell.differing == 0 { "green" } else { "red" };
+    html! {
+        span.cell.(class) {
+            b { (cell.equal) " / " (cell.equal + cell.differing) }
+            small { (cell.runs) " runs" }
+        }
+    }
+}
+
 fn groups(report: &Report) -> Markup {
     html! {
         h2 { "Cases" }
@@ -368,6 +412,9 @@ fn case_facts(case: &CaseReport) -> Markup {
             @if let Some(golden) = &case.golden {
                 dt { "golden" } dd { code { (golden.path) } }
                 dt { "weights" } dd { code { (golden.provenance.model_sha256) } }
+            }
+            @if let Some(resumed) = &case.resumed {
+                dt { "resumed" } dd { (resumed.runs) " runs went on from a file of their caches" }
             }
             @for note in &case.notes { dt { "note" } dd { (note) } }
         }

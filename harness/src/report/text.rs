@@ -11,6 +11,7 @@ pub(super) fn render(report: &Report) -> String {
     let mut out = String::new();
     let _ = matrix(&mut out, report);
     let _ = portable(&mut out, report);
+    let _ = resumed(&mut out, report);
     let _ = failures(&mut out, report);
     let _ = verdict(&mut out, report);
     out
@@ -52,6 +53,21 @@ fn portable(out: &mut String, report: &Report) -> std::fmt::Result {
     let rows: usize = report.portable.iter().map(|p| p.rows).sum();
     let equal = report.portable.iter().filter(|p| p.outcome == PortableOutcome::Equal).count();
     writeln!(out, "tables: {equal} of {} equal, {rows} rows", report.portable.len())
+}
+
+fn resumed(out: &mut String, report: &Report) -> std::fmt::Result {
+    let cells = report.resumed();
+    if cells.is_empty() {
+        return Ok(());
+    }
+    let cases: usize = cells.values().map(|c| c.equal + c.differing).sum();
+    let equal: usize = cells.values().map(|c| c.equal).sum();
+    let runs: usize = cells.values().map(|c| c.runs).sum();
+    writeln!(
+        out,
+        "caches saved, loaded, copied and continued: {equal} of {cases} cases equal, {runs} runs, {} families and modes",
+        cells.len()
+    )
 }
 
 fn failures(out: &mut String, report: &Report) -> std::fmt::Result {

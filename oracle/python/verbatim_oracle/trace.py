@@ -68,11 +68,11 @@ def samplers(sampling):
     return make_sampler(**chain), make_logits_processors(**fields)
 
 
-def go_through(model, past, chunk):
+def go_through(model, past, chunk, options):
     """Runs `past` greedily on fresh caches and trims them; returns the caches, the tokens and how many were trimmed."""
     cache = make_prompt_cache(model)
     stream = generate_step(mx.array(past["prompt"], mx.uint32), model, max_tokens=past["steps"],
-                           prompt_cache=cache, prefill_step_size=chunk)
+                           prompt_cache=cache, prefill_step_size=chunk, **options)
     tokens = [int(token) for token, _ in stream]
     can_trim = can_trim_prompt_cache(cache)
     trimmed = trim_prompt_cache(cache, past["trim"])
@@ -94,14 +94,14 @@ def run(spec):
         adapter.mount(model, Path(spec["adapter_dir"]))
     prompt, steps, chunk = spec["prompt"], spec["steps"], spec["prefill_step_size"]
     cache, past = None, None
-    if spec["past"]:
-        cache, *past = go_through(model, spec["past"], chunk)
     first_step = -(-(len(prompt) - 1) // chunk)
-    watcher = Watcher(model, first_step, first_step + steps, spec["layers"])
     sampler, processors = samplers(spec["sampling"])
-    if (seed := spec["sampling"].get("seed")) is not None:
-        mx.random.seed(seed)
     with kv.mode(spec["kv"]) as options:
+        if spec["past"]:
+            cache, *past = go_through(model, spec["past"], chunk, options)
+        watcher = Watcher(model, first_step, first_step + steps, spec["layers"])
+        if (seed := spec["sampling"].get("seed")) is not None:
+            mx.random.seed(seed)
         stream = generate_step(mx.array(prompt, mx.uint32), model, max_tokens=steps, sampler=sampler,
                                logits_processors=processors or None, prompt_cache=cache, prefill_step_size=chunk,
                                **options)

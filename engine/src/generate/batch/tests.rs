@@ -102,6 +102,7 @@ fn decoder_with(
         capture: Capture { logits: true, layers: false },
         mutation: Mutation::None,
         past: None,
+        detour: None,
     };
     Decoder::new(model, &options).unwrap()
 }
