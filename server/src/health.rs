@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
-use verbatim_engine::{Health, WorkerState};
+use verbatim_engine::{Health, WorkerState, kv::KvQuantization};
 
 /// What `/health` says about the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +40,14 @@ impl Condition {
     }
 }
 
-/// Status and body of `/health`. `status` has the two values of mlx-lm's server.
-pub fn report(health: &Health, stuck_after: Duration, draining: bool) -> (StatusCode, Value) {
+/// Status and body of `/health`. `status` has the two values of mlx-lm's server; `kv` is how keys and
+/// values are kept.
+pub fn report(
+    health: &Health,
+    stuck_after: Duration,
+    draining: bool,
+    kv: &KvQuantization,
+) -> (StatusCode, Value) {
     let condition = Condition::of(health, stuck_after, draining);
     let (code, status) = match condition {
         Condition::Ready => (StatusCode::OK, "ok"),
@@ -53,6 +59,7 @@ pub fn report(health: &Health, stuck_after: Duration, draining: bool) -> (Status
         "queued": health.queued,
         "active": health.active,
         "seconds_since_progress": health.since_progress.as_secs_f64(),
+        "kv_cache": kv.to_string(),
     });
     (code, body)
 }
@@ -80,7 +87,8 @@ mod tests {
     ) {
         let health =
             Health { state, since_progress: Duration::from_secs(seconds), queued: 1, active: 2 };
-        let (status, body) = report(&health, Duration::from_secs(10), draining);
+        let kv = KvQuantization::default();
+        let (status, body) = report(&health, Duration::from_secs(10), draining, &kv);
         assert_eq!((status.as_u16(), body["worker"].as_str()), (code, Some(word)));
         assert_eq!(body["status"] == "ok", code == 200);
     }

@@ -93,8 +93,9 @@ async fn one_model(
 }
 
 async fn report_health(State(state): State<Arc<AppState>>) -> Response {
+    let kv = &state.engine.model().kv;
     let (status, body) =
-        health::report(&state.health(), state.config.stuck_after, state.is_draining());
+        health::report(&state.health(), state.config.stuck_after, state.is_draining(), kv);
     json_response(status, &body)
 }
 

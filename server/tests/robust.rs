@@ -10,6 +10,7 @@ use std::{
 };
 
 use common::{Events, Server, endless, eos, first_data, hello, read_all};
+use rstest::rstest;
 use serde_json::{Value, json};
 use verbatim_engine::{Engine, EngineOptions, Health, WorkerState};
 use verbatim_server::{
@@ -29,6 +30,15 @@ async fn a_client_that_leaves_a_stream_stops_its_generation() {
     server.until_idle().await;
     let (status, health) = server.health().await;
     assert_eq!((status, &health["worker"]), (200, &json!("ready")));
+}
+
+#[rstest]
+#[case(&[], "unquantized")]
+#[case(&["--kv-bits", "8"], "8 bits (groups of 64) in every layer, stock attention")]
+#[tokio::test]
+async fn health_tells_how_keys_and_values_are_kept(#[case] args: &[&str], #[case] words: &str) {
+    let (status, health) = Server::start(args).health().await;
+    assert_eq!((status, &health["kv_cache"]), (200, &json!(words)));
 }
 
 #[tokio::test]
