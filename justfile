@@ -38,7 +38,7 @@ lint: setup
     cargo clippy --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
 
-# Replay every golden against the engine and write reports/.
+# Replay every golden against the engine and write reports/; --l3 measures quantized keys and values.
 parity *args: setup
     @cargo run --quiet --package verbatim-harness --bin harness -- parity "$@"
 

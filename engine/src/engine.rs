@@ -283,6 +283,12 @@ fn check_request(request: &GenerateRequest, info: &ModelInfo) -> Result<()> {
     if let Some(past) = &request.past {
         check_lengths(&past.prompt, past.steps, info)?;
     }
+    if !request.forced.is_empty() {
+        check_lengths(&request.forced, request.max_tokens, info)?;
+        if request.forced.len() > request.max_tokens {
+            return refuse(format!("at most {} forced tokens can be read", request.max_tokens));
+        }
+    }
     if request.prefill_step_size == Some(0) {
         return refuse("prefill_step_size must be at least 1".into());
     }

@@ -5,10 +5,11 @@ pub mod plan;
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
+use mlx_rs::{memory, transforms::eval};
 use serde_json::Value;
 
 use crate::{
-    Error, Result,
+    Conversion, Error, Result,
     cache::LayerCache,
     limits,
     models::Mutation,
@@ -111,15 +112,11 @@ impl KvQuantization {
     /// Packs the caches that are due, after a call of the model; one layer at a time, so that no
     /// more than one layer is held twice.
     pub(crate) fn apply(&self, caches: &mut [LayerCache], mutation: Mutation) -> Result<()> {
-        let start = if mutation == Mutation::KvStartIgnored { 0 } else { self.start };
+        let start = self.start(mutation);
         for (layer, cache) in caches.iter_mut().enumerate() {
-            let Some(format) = self.format(layer) else { continue };
-            let keeps_rows = matches!(cache, LayerCache::Kv(_) | LayerCache::Rotating(_));
-            if !keeps_rows || cache.format().is_some() || cache.offset() < start {
-                continue;
-            }
+            let Some(format) = self.due(layer, cache, start) else { continue };
             cache.quantize(format.read_by(self.attention).mistaken(mutation))?;
-            mlx_rs::transforms::eval(cache.state())?;
+            eval(cache.state())?;
         }
         Ok(())
     }
@@ -129,6 +126,36 @@ impl KvQuantization {
         for cache in caches {
             cache.read_by(self.attention);
         }
+    }
+
+    /// Does what [`Self::apply`] does and measures it, once everything else is computed. `None`
+    /// when no layer was due.
+    pub(crate) fn apply_measured(
+        &self,
+        caches: &mut [LayerCache],
+        mutation: Mutation,
+    ) -> Result<Option<Conversion>> {
+        eval(caches.iter().flat_map(LayerCache::state))?;
+        let due = |(layer, cache): (usize, &LayerCache)| {
+            self.due(layer, cache, self.start(mutation)).map(|_| cache.nbytes() as u64)
+        };
+        let plain: Vec<u64> = caches.iter().enumerate().filter_map(due).collect();
+        let Some(&largest_layer) = plain.iter().max() else { return Ok(None) };
+        let before = memory::active_memory()?;
+        memory::reset_peak_memory()?;
+        self.apply(caches, mutation)?;
+        let extra_peak = memory::peak_memory()?.saturating_sub(before) as u64;
+        Ok(Some(Conversion { largest_layer, plain: plain.iter().sum(), extra_peak }))
+    }
+
+    /// How a cache is to be packed now, if it is.
+    fn due(&self, layer: usize, cache: &LayerCache, start: usize) -> Option<KvFormat> {
+        let waits = cache.keeps_rows() && cache.format().is_none();
+        self.format(layer).filter(|_| waits && cache.offset() >= start)
+    }
+
+    fn start(&self, mutation: Mutation) -> usize {
+        if mutation == Mutation::KvStartIgnored { 0 } else { self.start }
     }
 }
 

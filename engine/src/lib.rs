@@ -46,6 +46,6 @@ pub use mlx::{exit_at_once, map_large_buffers, mlx_version};
 #[doc(hidden)]
 pub use models::Mutation;
 pub use request::{
-    Capture, Detour, Event, FinishReason, Finished, GenerateRequest, NamedTensor, Past, Piece,
-    Routing, Sampling, Stats, TokenEvent, TokenLogprob,
+    Capture, Conversion, Detour, Event, FinishReason, Finished, GenerateRequest, KvUse,
+    NamedTensor, Past, Piece, Routing, Sampling, Stats, TokenEvent, TokenLogprob,
 };

@@ -31,6 +31,14 @@ pub struct GenerateRequest {
     /// Where the caches go through a file midway, for parity traces.
     #[doc(hidden)]
     pub detour: Option<Detour>,
+    /// Tokens that are generated whatever is chosen, from the first on: two runs with the same ones
+    /// compute logits at the same positions of the same text.
+    #[doc(hidden)]
+    pub forced: Vec<u32>,
+    /// Measure the memory that packing keys and values takes; what was computed before is evaluated
+    /// first.
+    #[doc(hidden)]
+    pub measure_conversion: bool,
 }
 
 impl GenerateRequest {
@@ -48,6 +56,8 @@ impl GenerateRequest {
             capture: Capture::default(),
             past: None,
             detour: None,
+            forced: Vec::new(),
+            measure_conversion: false,
         }
     }
 }
@@ -263,4 +273,26 @@ pub struct Stats {
     pub prefill_seconds: f64,
     /// Seconds from the first token to the last.
     pub decode_seconds: f64,
+    /// Its keys and values; `None` when it ended in a batch.
+    pub kv: Option<KvUse>,
+}
+
+/// Memory of one sequence's keys and values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KvUse {
+    /// Bytes, room that is not filled yet included.
+    pub bytes: u64,
+    /// The costliest conversion, where [`GenerateRequest::measure_conversion`] asked for it.
+    pub conversion: Option<Conversion>,
+}
+
+/// What packing plain keys and values, layer by layer, took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conversion {
+    /// Bytes of the plain layer that was largest.
+    pub largest_layer: u64,
+    /// Bytes of all plain layers that were packed.
+    pub plain: u64,
+    /// Greatest number of bytes that MLX held beyond those before it began.
+    pub extra_peak: u64,
 }

@@ -102,6 +102,11 @@ pub fn decode(dtype: &str, bytes: &[u8]) -> Option<f32> {
     }
 }
 
+/// Values of a little-endian buffer of floats; `None` for dtypes that are none.
+pub fn floats(dtype: &str, data: &[u8]) -> Option<Vec<f32>> {
+    data.chunks_exact(value_size(dtype)?).map(|bytes| decode(dtype, bytes)).collect()
+}
+
 fn show(dtype: &str, bytes: &[u8]) -> String {
     let bits: String = bytes.iter().rev().map(|b| format!("{b:02x}")).collect();
     decode(dtype, bytes).map_or_else(|| format!("0x{bits}"), |value| format!("{value} (0x{bits})"))

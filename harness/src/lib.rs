@@ -11,6 +11,8 @@ mod error;
 pub mod files;
 pub mod fuzz;
 pub mod golden;
+#[cfg(feature = "replay")]
+pub mod l3;
 pub mod maker;
 pub mod plan;
 pub mod readme;

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use verbatim_harness::{
+    l3::{self, Gauge},
     readme,
     replay::{RunOptions, run},
     report::{CaseReport, Outcome},
@@ -52,9 +53,14 @@ struct ParityArgs {
     /// Instead, show that broken goldens and a broken engine are noticed.
     #[arg(long)]
     self_test: bool,
-    /// Instead, put the table of what cases and goldens define into README.md.
+    /// Instead, put the table of what cases and goldens define into README.md; with --l3, the table
+    /// of that run.
     #[arg(long, conflicts_with = "self_test")]
     readme: bool,
+    /// Instead, measure how far quantized keys and values are from plain ones, write l3.json and
+    /// l3.html, and hold the figures to the limits of harness/cases/l3.json.
+    #[arg(long, conflicts_with_all = ["self_test", "filter", "family", "golden"])]
+    l3: bool,
 }
 
 fn main() -> ExitCode {
@@ -70,6 +76,9 @@ fn main() -> ExitCode {
 }
 
 fn parity(args: &ParityArgs) -> Result<bool> {
+    if args.l3 {
+        return gauge(args);
+    }
     let mut options = RunOptions::new(&args.root);
     options.filter.clone_from(&args.filter);
     options.family.clone_from(&args.family);
@@ -85,13 +94,36 @@ fn parity(args: &ParityArgs) -> Result<bool> {
         writeln!(std::io::stdout(), "{word}")?;
         return Ok(true);
     }
-    let out = args.out.clone().unwrap_or_else(|| args.root.join("reports"));
+    let out = args.reports();
     let report = run(&options, show_progress)?;
     clear_progress();
     report.write(&out).context("writing the reports")?;
     let mut stdout = std::io::stdout();
     write!(stdout, "{}", report.summary())?;
     writeln!(stdout, "report: {}", out.join("parity.html").display())?;
+    Ok(report.is_green())
+}
+
+impl ParityArgs {
+    fn reports(&self) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| self.root.join("reports"))
+    }
+}
+
+/// Measures what need not be equal; prints each line as it comes.
+fn gauge(args: &ParityArgs) -> Result<bool> {
+    let cases = args.root.join("harness/cases");
+    let gauge = Gauge::load(&cases)?;
+    let report = l3::run(&args.root, &cases, &gauge, |row| {
+        let _ = writeln!(std::io::stderr(), "{row}");
+    })?;
+    report.write(&args.reports()).context("writing the reports")?;
+    if args.readme {
+        l3::update_readme(&args.root, &report).context("updating the README's table")?;
+    }
+    let mut stdout = std::io::stdout();
+    write!(stdout, "{}", report.verdict())?;
+    writeln!(stdout, "report: {}", args.reports().join("l3.html").display())?;
     Ok(report.is_green())
 }
 

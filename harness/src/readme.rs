@@ -15,8 +15,7 @@ use crate::{
     golden::{ANY_MACHINE, Golden, Manifest, relative_path},
 };
 
-const BEGIN: &str = "<!-- parity:begin -->";
-const END: &str = "<!-- parity:end -->";
+const MARKERS: Markers = Markers("<!-- parity:begin -->", "<!-- parity:end -->");
 /// Part of the paths of searches' goldens.
 const SEARCHES: &str = "/kv-plan/";
 
@@ -25,21 +24,36 @@ const SEARCHES: &str = "/kv-plan/";
 /// # Errors
 /// As [`table`], and for a README without the two markers.
 pub fn update(root: &Path) -> Result<bool> {
-    let path = root.join("README.md");
-    let text = fs::read_to_string(&path).map_err(|e| Error::file(&path, e))?;
-    let new = with_table(&text, &table(root)?)
-        .ok_or_else(|| Error::file(&path, format!("needs the lines {BEGIN} and {END}")))?;
-    if new == text {
-        return Ok(false);
-    }
-    write_whole(&path, new.as_bytes()).map(|()| true)
+    MARKERS.put(root, &table(root)?)
 }
 
-/// `text` with `table` between its markers; `None` when it lacks them.
-fn with_table(text: &str, table: &str) -> Option<String> {
-    let (before, rest) = text.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n{table}{END}{after}"))
+/// The lines that a generated table stands between.
+pub(crate) struct Markers(pub(crate) &'static str, pub(crate) &'static str);
+
+impl Markers {
+    /// Puts `table` between them in the README of the checkout at `root`; true when that changed it.
+    ///
+    /// # Errors
+    /// [`Error::File`], also for a README without the two.
+    pub(crate) fn put(&self, root: &Path, table: &str) -> Result<bool> {
+        let path = root.join("README.md");
+        let text = fs::read_to_string(&path).map_err(|e| Error::file(&path, e))?;
+        let new = self.with_table(&text, table).ok_or_else(|| {
+            Error::file(&path, format!("needs the lines {} and {}", self.0, self.1))
+        })?;
+        if new == text {
+            return Ok(false);
+        }
+        write_whole(&path, new.as_bytes()).map(|()| true)
+    }
+
+    /// `text` with `table` between the two; `None` when it lacks them.
+    fn with_table(&self, text: &str, table: &str) -> Option<String> {
+        let Self(begin, end) = self;
+        let (before, rest) = text.split_once(begin)?;
+        let (_, after) = rest.split_once(end)?;
+        Some(format!("{before}{begin}\n{table}{end}{after}"))
+    }
 }
 
 /// The table: families and columns, in each cell the cases that have a golden of their present
@@ -207,10 +221,11 @@ mod tests {
 
     #[test]
     fn only_what_stands_between_the_markers_changes() {
-        let text = format!("a\n{BEGIN}\nold\n{END}\nb\n");
-        let new = with_table(&text, "new\n").unwrap();
-        assert_eq!(new, format!("a\n{BEGIN}\nnew\n{END}\nb\n"));
-        assert_eq!(with_table(&new, "new\n").unwrap(), new);
-        assert_eq!(with_table("no markers", "new"), None);
+        let Markers(begin, end) = MARKERS;
+        let text = format!("a\n{begin}\nold\n{end}\nb\n");
+        let new = MARKERS.with_table(&text, "new\n").unwrap();
+        assert_eq!(new, format!("a\n{begin}\nnew\n{end}\nb\n"));
+        assert_eq!(MARKERS.with_table(&new, "new\n").unwrap(), new);
+        assert_eq!(MARKERS.with_table("no markers", "new"), None);
     }
 }

@@ -14,6 +14,7 @@ use verbatim_engine::EngineOptions;
 pub use case::{Replayed, Resumed, replay, resume};
 pub(crate) use kv::quantization;
 pub use models::Models;
+pub(crate) use run::commit;
 pub use run::{RunOptions, run};
 
 use crate::case::{Case, MAX_COMPANY};

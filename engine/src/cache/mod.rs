@@ -108,6 +108,11 @@ impl LayerCache {
         }
     }
 
+    /// Whether it is a single sequence's keys and values, which can be packed.
+    pub fn keeps_rows(&self) -> bool {
+        matches!(self, Self::Kv(_) | Self::Rotating(_))
+    }
+
     /// How keys and values are packed.
     pub fn format(&self) -> Option<KvFormat> {
         match self {

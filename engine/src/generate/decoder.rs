@@ -12,7 +12,7 @@ use mlx_rs::{
 
 use super::{processors::Processors, sampler::Sampler};
 use crate::{
-    Capture, Detour, Past, Result, Sampling,
+    Capture, Conversion, Detour, KvUse, Past, Result, Sampling,
     cache::{self, LayerCache},
     kv::KvQuantization,
     mlx,
@@ -48,6 +48,10 @@ pub struct DecoderOptions<'a> {
     pub past: Option<&'a Past>,
     /// Where the caches go through a file.
     pub detour: Option<&'a Detour>,
+    /// Tokens that stand in for the chosen ones, from the first on.
+    pub forced: &'a [u32],
+    /// Measure what packing keys and values takes.
+    pub measure_conversion: bool,
 }
 
 /// One chosen token with what it was chosen from.
@@ -84,6 +88,9 @@ pub struct Decoder {
     past: Option<Past>,
     /// Until it is taken.
     detour: Option<Detour>,
+    forced: Vec<u32>,
+    measure_conversion: bool,
+    conversion: Option<Conversion>,
 }
 
 /// A dispatched step that nobody has read yet.
@@ -132,6 +139,9 @@ impl Decoder {
             mutation: options.mutation,
             past: options.past.cloned(),
             detour: options.detour.cloned(),
+            forced: options.forced.to_vec(),
+            measure_conversion: options.measure_conversion,
+            conversion: None,
         })
     }
 
@@ -165,6 +175,8 @@ impl Decoder {
                 mutation: self.mutation,
                 past: None,
                 detour: None,
+                forced: &[],
+                measure_conversion: false,
             },
         )?;
         let mut tokens = Vec::with_capacity(past.steps);
@@ -245,24 +257,44 @@ impl Decoder {
         Ok(self.prefilled)
     }
 
-    /// Whether the batch can do what this sequence asks for, from here on. Layer outputs and a past
-    /// come from single rows, and keys and values are packed before a row joins: when that is due
-    /// depends on the row's own calls.
+    /// Whether the batch can do what this sequence asks for, from here on. Layer outputs, a past and
+    /// forced tokens come from single rows, and keys and values are packed before a row joins: when
+    /// that is due depends on the row's own calls.
     pub fn fits_a_batch(&self) -> bool {
-        let alone = self.capture.layers || self.past.is_some() || self.detour.is_some();
+        let alone = self.capture.layers
+            || self.past.is_some()
+            || self.detour.is_some()
+            || !self.forced.is_empty();
         !alone && self.kv.is_settled(&self.caches)
+    }
+
+    /// What keys and values take now.
+    pub fn kv_use(&self) -> KvUse {
+        let keeping = self.caches.iter().filter(|cache| cache.keeps_rows());
+        let bytes = keeping.map(|cache| cache.nbytes() as u64).sum();
+        KvUse { bytes, conversion: self.conversion }
     }
 
     /// The model's hidden states for `ids: [S]`: `[1, S, hidden]`.
     fn call(&mut self, model: &dyn Model, ids: &Array) -> Result<Array> {
         let batch = ids.reshape(&[1, -1])?;
         let hidden = model.hidden(&batch, &mut self.caches, &mut self.probe)?;
-        self.kv.apply(&mut self.caches, self.mutation)?;
+        self.pack()?;
         let call = self.calls;
         self.calls += 1;
         let seen = self.probe.drain();
         self.tensors.extend(seen.into_iter().map(|(name, a)| (format!("call{call}.{name}"), a)));
         Ok(hidden)
+    }
+
+    /// Packs the keys and values that are due.
+    fn pack(&mut self) -> Result<()> {
+        if !self.measure_conversion {
+            return self.kv.apply(&mut self.caches, self.mutation);
+        }
+        let found = self.kv.apply_measured(&mut self.caches, self.mutation)?;
+        self.conversion = self.conversion.into_iter().chain(found).max_by_key(|c| c.extra_peak);
+        Ok(())
     }
 
     /// Dispatches the step that follows input token `[1]`.
@@ -281,7 +313,7 @@ impl Decoder {
     }
 
     fn next_token(&mut self, model: &dyn Model) -> Result<Step> {
-        let current = if let Some(pending) = self.pending.take() {
+        let mut current = if let Some(pending) = self.pending.take() {
             pending
         } else {
             let last = [self.prompt[self.prompt.len() - 1]];
@@ -289,6 +321,9 @@ impl Decoder {
             self.prefilled = self.prompt.len();
             self.step(model, &input)?
         };
+        if let Some(&id) = self.forced.get(self.yielded) {
+            current.token = Array::from_slice(&[id], &[1]);
+        }
         // mlx-lm dispatches a step past the last token too: its cache then holds every token.
         if self.yielded < self.max_tokens {
             self.pending = Some(self.step(model, &current.token)?);

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::mpsc;
 
 use crate::{
-    Event, FinishReason, Finished, GenerateRequest, Result, Stats, TokenEvent, TokenLogprob,
+    Event, FinishReason, Finished, GenerateRequest, KvUse, Result, Stats, TokenEvent, TokenLogprob,
     generate::{Decoder, DecoderOptions, Progress, Step},
     kv::KvQuantization,
     mlx,
@@ -76,6 +76,8 @@ impl Sequence {
             mutation: context.mutation,
             past: request.past.as_ref(),
             detour: request.detour.as_ref(),
+            forced: &request.forced,
+            measure_conversion: request.measure_conversion,
         };
         let decoder = match Decoder::new(context.model, &options) {
             Ok(decoder) => decoder,
@@ -124,7 +126,7 @@ impl Sequence {
         for tensor in self.decoder.take_tensors()? {
             self.reader.send_captured(Event::Tensor(tensor));
         }
-        self.reader.hear(progress)
+        self.reader.hear(progress, Some(self.decoder.kv_use()))
     }
 }
 
@@ -149,8 +151,9 @@ impl Reader {
         self.send(Event::Failed(error));
     }
 
-    /// Passes on what a turn did.
-    pub(crate) fn hear(&mut self, progress: Progress) -> Result<Turn> {
+    /// Passes on what a turn did; `kv` is what the sequence's own caches hold now.
+    pub(crate) fn hear(&mut self, progress: Progress, kv: Option<KvUse>) -> Result<Turn> {
+        self.stats.kv = kv;
         match progress {
             Progress::Prefill(done) => {
                 self.send(Event::Prefill { done, total: self.request.prompt.len() });

@@ -280,7 +280,7 @@ impl<'a> Runner<'a> {
 }
 
 /// The commit that is checked out at `root`; `-dirty` when files differ from it.
-fn commit(root: &Path) -> Option<String> {
+pub(crate) fn commit(root: &Path) -> Option<String> {
     let output = Command::new("git")
         .arg("-C")
         .arg(root)

@@ -103,6 +103,8 @@ fn decoder_with(
         mutation: Mutation::None,
         past: None,
         detour: None,
+        forced: &[],
+        measure_conversion: false,
     };
     Decoder::new(model, &options).unwrap()
 }
