@@ -63,6 +63,11 @@ bench *args: oracle-setup build
     @cargo build --quiet --package verbatim-oracle
     @.venv/bin/python oracle/python/bench/run.py "$@"
 
+# Measure long contexts with plain and quantized keys and values beside mlx-lm and mlx-optiq (a quiet machine).
+bench-context *args: oracle-setup build
+    @cargo build --quiet --package verbatim-oracle
+    @.venv/bin/python oracle/python/bench/context.py "$@"
+
 # Train the demo model anew, in an environment of its own (days on a CPU; see demo/recipe/README.md).
 demo-model *args:
     @python3 -m venv demo/recipe/.venv

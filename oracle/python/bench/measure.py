@@ -18,13 +18,17 @@ def _generation(answer):
     return {"prompt_tokens": answer["prompt_tokens"], "generated_tokens": answer["generated_tokens"],
             "first_token_s": answer["prefill_seconds"],
             "prefill_per_s": answer["prompt_tokens"] / answer["prefill_seconds"],
-            "decode_per_s": decoded / answer["decode_seconds"], "text": answer["text"]}
+            "decode_per_s": decoded / answer["decode_seconds"], "text": answer["text"],
+            "kv_bytes": answer.get("kv_bytes")}
 
 
-def engine(command, environment=None):
-    """Runs a process that prints its times; adds its peak memory."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+def engine(command, environment=None, prompt=""):
+    """Runs a process that reads a prompt and prints its times; adds its peak memory."""
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                env={**os.environ, **(environment or {})})
+    # Read before anything is printed, so neither side can wait for the other.
+    process.stdin.write(prompt.encode())
+    process.stdin.close()
     out = process.stdout.read()
     # `wait` would not tell what the process used.
     _, status, usage = os.wait4(process.pid, 0)
@@ -35,14 +39,19 @@ def engine(command, environment=None):
     return {**_generation(json.loads(out)), "peak_bytes": usage.ru_maxrss * scale}
 
 
-def our_engine(binary, model, subject):
-    return engine([str(binary), "generate", "--model", str(model), "--raw", "--json", "--quiet",
-                   "--prompt", subject.prompt, "--max-tokens", str(subject.tokens)])
+def our_engine(binary, model, subject, options=()):
+    return engine([str(binary), "generate", "--model", str(model), "--raw", "--json", "--quiet", "--prompt", "-",
+                   "--max-tokens", str(subject.tokens), *options], prompt=subject.prompt)
 
 
 def peer_engine(model, subject):
     return engine([sys.executable, str(HERE / "peer_generate.py"), str(model), subject.prompt, str(subject.tokens)],
                   OFFLINE)
+
+
+def peer_context(model, subject, kv):
+    return engine([sys.executable, str(HERE / "peer_context.py"), str(model), str(subject.tokens), json.dumps(kv)],
+                  OFFLINE, subject.prompt)
 
 
 def _body(prompt, subject, **more):

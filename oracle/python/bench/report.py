@@ -6,8 +6,6 @@ import statistics
 from importlib.metadata import version
 from pathlib import Path
 
-BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
-
 
 def spread(values):
     """Median, least and greatest."""
@@ -92,15 +90,15 @@ def markdown(results):
     return "\n".join(lines)
 
 
-def write(results, folder, readme):
-    """`bench.json`, `bench.md`, and the README's block where its markers are."""
-    text = markdown(results)
+def write(name, results, text, folder, readme):
+    """`NAME.json`, `NAME.md`, and the README's block where its markers are."""
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     folder.mkdir(exist_ok=True)
-    for path, content in ((folder / "bench.json", json.dumps(results, indent=1) + "\n"), (folder / "bench.md", text)):
+    for path, content in ((folder / f"{name}.json", json.dumps(results, indent=1) + "\n"), (folder / f"{name}.md", text)):
         staged = path.with_suffix(".tmp")
         staged.write_text(content)
         staged.replace(path)
-    if readme is not None and readme.is_file() and BEGIN in (old := readme.read_text()) and END in old:
-        before, after = old.split(BEGIN)[0], old.split(END)[1]
-        readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+    if readme is not None and readme.is_file() and begin in (old := readme.read_text()) and end in old:
+        before, after = old.split(begin)[0], old.split(end)[1]
+        readme.write_text(f"{before}{begin}\n{text}\n{end}{after}")
     return text

@@ -79,7 +79,7 @@ def main():
     with servers.scratch() as folder:
         for subject in chosen:
             results["subjects"].append(_result(subject, _rounds(options, subject, folder)))
-    print(report.write(results, ROOT / "reports", options.readme))
+    print(report.write("bench", results, report.markdown(results), ROOT / "reports", options.readme))
 
 
 if __name__ == "__main__":

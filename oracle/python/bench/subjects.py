@@ -21,7 +21,8 @@ class Subject:
     tokens: int
 
 
-def _text(characters):
+def text(characters):
+    """So many characters of prose."""
     return (_WORDS * (characters // len(_WORDS) + 1))[:characters]
 
 
@@ -29,13 +30,13 @@ def subjects():
     """Name → subject. The prompts' lengths in tokens come out of the measurement."""
     models = HERE / "models"
     found = [
-        Subject("demo", "demo model", ROOT / "demo" / "model", _text(600), 256),
-        Subject("tiny-24", "24 layers, tiny", models / "tiny-24.json", _text(192), 128),
-        Subject("gemma4-tiny", "Gemma-4 E2B's structure, 15 layers, tiny", models / "gemma4-tiny.json", _text(96), 96),
-        Subject("qwen3_5-tiny", "Qwen3.5, 12 layers, tiny", models / "qwen3_5-tiny.json", _text(64), 96),
-        Subject("quarter-billion", "0.25B, random", models / "quarter-billion.json", _text(32), 16),
-        Subject("gemma4-wide", "Gemma-4 E2B's widths, 5 layers", models / "gemma4-wide.json", _text(24), 16),
-        Subject("qwen3_5-wide", "Qwen3.5, 4 layers, wide", models / "qwen3_5-wide.json", _text(32), 24),
+        Subject("demo", "demo model", ROOT / "demo" / "model", text(600), 256),
+        Subject("tiny-24", "24 layers, tiny", models / "tiny-24.json", text(192), 128),
+        Subject("gemma4-tiny", "Gemma-4 E2B's structure, 15 layers, tiny", models / "gemma4-tiny.json", text(96), 96),
+        Subject("qwen3_5-tiny", "Qwen3.5, 12 layers, tiny", models / "qwen3_5-tiny.json", text(64), 96),
+        Subject("quarter-billion", "0.25B, random", models / "quarter-billion.json", text(32), 16),
+        Subject("gemma4-wide", "Gemma-4 E2B's widths, 5 layers", models / "gemma4-wide.json", text(24), 16),
+        Subject("qwen3_5-wide", "Qwen3.5, 4 layers, wide", models / "qwen3_5-wide.json", text(32), 24),
     ]
     return {s.name: s for s in found}
 

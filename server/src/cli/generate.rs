@@ -116,6 +116,7 @@ impl Written {
             "prefill_tokens_per_second": rate(stats.prompt_tokens, stats.prefill_seconds),
             "decode_tokens_per_second":
                 rate(stats.generated_tokens.saturating_sub(1), stats.decode_seconds),
+            "kv_bytes": stats.kv.map(|kv| kv.bytes),
         })
     }
 }
