@@ -54,7 +54,9 @@ pub struct Case {
     /// What ran before on the same caches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub past: Option<Past>,
-    /// Sequences that are decoded together with it, by mlx-lm's `BatchGenerator`.
+    /// Sequences that are decoded together with it, by mlx-lm's `BatchGenerator`. Neither that nor
+    /// mlx-optiq's batches pack keys and values as they are told to: where they are packed, the
+    /// reference runs each sequence by itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub company: Vec<Companion>,
     /// How tokens are chosen.

@@ -211,6 +211,7 @@ fn every_family_draws_adapters_pasts_and_modes() {
             .collect();
         assert_eq!(bits.into_iter().collect::<Vec<_>>(), [2, 3, 4, 5, 6, 8]);
         assert!(cases.iter().any(|c| matches!(c.kv, KvMode::Fused(_)) && prompt_len(c) > 512));
+        assert_eq!(cases.iter().any(|c| !c.company.is_empty()), !space.has_rings);
         let packed = cases.iter().filter(|c| c.kv != KvMode::Bf16).count();
         assert_eq!(packed, cases.len(), "{}", space.family);
     }

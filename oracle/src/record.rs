@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use verbatim_harness::{
     Error,
-    case::{Case, ModelSpec, load_suites},
+    case::{Case, KvMode, ModelSpec, load_suites},
     files::write_whole,
     golden::{Golden, Manifest, PastRun, Provenance, Row, machine_key, relative_path},
     maker::ModelStore,
@@ -211,22 +211,45 @@ fn together(
     let own = case.prompt_ids(vocab_size);
     let others = case.company.iter().map(|companion| companion.prompt.ids(vocab_size));
     let prompts: Vec<Vec<u32>> = std::iter::once(own).chain(others).collect();
-    let (tokens, mut logits) = reference::batch(case, model, &prompts)?;
-    let mut rows = prompts.into_iter().zip(tokens).enumerate().map(|(i, (prompt, tokens))| {
-        let logits = logits.remove(&format!("row{i}.logits")).context("a row without logits")?;
-        Ok(Row { prompt, tokens, logits })
-    });
-    let first: Result<Row> = rows.next().context("no row came back")?;
-    let Row { prompt, tokens, logits } = first?;
+    let rows = match case.kv {
+        KvMode::Bf16 => batched(case, model, prompts)?,
+        _ => one_by_one(case, model, prompts)?,
+    };
+    let mut rows = rows.into_iter();
+    let Row { prompt, tokens, logits } = rows.next().context("no row came back")?;
     Ok(Golden {
         prompt,
         tokens,
         logits: Some(logits),
         layers: BTreeMap::new(),
         past: None,
-        company: rows.collect::<Result<_>>()?,
+        company: rows.collect(),
         provenance,
     })
+}
+
+/// The rows of the reference's batch.
+fn batched(case: &Case, model: &Path, prompts: Vec<Vec<u32>>) -> Result<Vec<Row>> {
+    let (tokens, mut logits) = reference::batch(case, model, &prompts)?;
+    let rows = prompts.into_iter().zip(tokens).enumerate();
+    rows.map(|(i, (prompt, tokens))| {
+        let logits = logits.remove(&format!("row{i}.logits")).context("a row without logits")?;
+        Ok(Row { prompt, tokens, logits })
+    })
+    .collect()
+}
+
+/// The same rows, each by itself.
+fn one_by_one(case: &Case, model: &Path, prompts: Vec<Vec<u32>>) -> Result<Vec<Row>> {
+    let own = Case { company: Vec::new(), ..case.clone() };
+    let others = (0..case.company.len()).map(|i| case.companion(i));
+    let rows = std::iter::once(own).chain(others).zip(prompts);
+    rows.map(|(row, prompt)| {
+        let mut trace = reference::trace(&row, model, None, &prompt, None)?;
+        let logits = trace.tensors.remove("logits").context("a row without logits")?;
+        Ok(Row { prompt, tokens: trace.tokens, logits })
+    })
+    .collect()
 }
 
 /// The case's adapter in `store`, made if it has one.

@@ -75,11 +75,6 @@ impl Case {
             KvMode::Bf16 | KvMode::Uniform(_) => &[],
         };
         let distinct: BTreeSet<usize> = layers.iter().map(|layer| layer.layer_idx).collect();
-        if distinct.len() < layers.len() {
-            return Some("kv lists a layer twice".into());
-        }
-        let quantized = self.kv != KvMode::Bf16;
-        (quantized && !self.company.is_empty())
-            .then(|| "batches keep unquantized keys and values".into())
+        (distinct.len() < layers.len()).then(|| "kv lists a layer twice".into())
     }
 }

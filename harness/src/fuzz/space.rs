@@ -131,7 +131,7 @@ fn surroundings(
     }
     if draw.chance(20) {
         case.past = Some(settings::past(draw));
-    } else if !packed && case.adapter.is_none() && !space.has_rings && draw.chance(25) {
+    } else if case.adapter.is_none() && !space.has_rings && draw.chance(25) {
         case.company = settings::company(draw);
         case.sampling = settings::greedy(draw, vocab_size(geometry));
         case.capture = Capture::Logits;
