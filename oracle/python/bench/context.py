@@ -47,16 +47,26 @@ def _sides(options, model, subject, mode):
 
 def _rounds(options, model, subject, mode):
     """Who goes first changes from round to round; long runs are not repeated."""
-    sides, rounds, slowest = _sides(options, model, subject, mode), [], 0.0
-    while len(rounds) < options.rounds and (not rounds or slowest < _LONG_S):
+    sides, rounds = _sides(options, model, subject, mode), []
+    while len(rounds) < options.rounds and (not rounds or _slowest(rounds, "run_s") < _LONG_S):
         found = {}
         for name, side in sides:
             started = time.perf_counter()
             found[name] = side()
-            slowest = max(slowest, time.perf_counter() - started)
+            found[name]["run_s"] = time.perf_counter() - started
         sides.reverse()
         rounds.append(found)
-    return rounds, slowest
+    return rounds
+
+
+def _slowest(rounds, key):
+    return max(side[key] for found in rounds for side in found.values())
+
+
+def _expected(rounds, size, wanted):
+    """Seconds that a run with `wanted` tokens may take: each attends to all before it."""
+    prefill = _slowest(rounds, "first_token_s")
+    return prefill * (wanted / size) ** 2 + (_slowest(rounds, "run_s") - prefill) * wanted / size
 
 
 def _ratios(rounds, key):
@@ -84,17 +94,15 @@ def _skipped(mode, size, reason):
 def _measured(options, model, folder):
     rows = []
     for mode in modes(folder):
-        expected = size_before = None
+        rounds = size_before = None
         for size in options.sizes:
-            # Attention over the whole prompt: time grows with the square of its length.
-            if expected and (guess := expected * (size / size_before) ** 2) > options.limit:
+            if rounds and (guess := _expected(rounds, size_before, size)) > options.limit:
                 rows.append(_skipped(mode, size, f"about {guess:.0f} s a run, the limit is {options.limit:.0f} s"))
                 continue
             subject = Subject("context", "", Path(), text(size), options.tokens)
-            rounds, slowest = _rounds(options, model, subject, mode)
-            expected, size_before = slowest, size
+            rounds, size_before = _rounds(options, model, subject, mode), size
             rows.append(_result(mode, subject, rounds))
-            print(f"{mode[1]}, {size} tokens: {slowest:.1f} s a run, decode {rows[-1]['ours']['decode_per_s']:.1f} and "
+            print(f"{mode[1]}, {size} tokens: {_slowest(rounds, 'run_s'):.1f} s a run, decode {rows[-1]['ours']['decode_per_s']:.1f} and "
                   f"{rows[-1]['theirs']['decode_per_s']:.1f} tokens/s", file=sys.stderr, flush=True)
     return sorted(rows, key=lambda row: row["prompt_tokens"])
 
@@ -107,8 +115,8 @@ def _row(row):
     rate = row["ratio"]["decode_per_s"]
     spread = f" ({rate['least']:.3g}–{rate['greatest']:.3g})" if rate["runs"] > 1 else ""
     same = "" if row["same_text"] else " (other text)"
-    return start + (f"{ours['kv_bytes']:.0f} | {theirs['kv_bytes']:.0f} | {ours['decode_per_s']:.3g} | "
-                    f"{theirs['decode_per_s']:.3g} | {rate['median']:.3g}{spread} | {ours['peak_bytes'] / 1e6:.0f} / "
+    return start + (f"{ours['kv_bytes']:.0f} | {theirs['kv_bytes']:.0f} | {report.short(ours['decode_per_s'])} | "
+                    f"{report.short(theirs['decode_per_s'])} | {rate['median']:.3g}{spread} | {ours['peak_bytes'] / 1e6:.0f} / "
                     f"{theirs['peak_bytes'] / 1e6:.0f} | {row['reference']}{same} |")
 
 

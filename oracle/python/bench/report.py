@@ -48,11 +48,15 @@ def machine():
             "mlx": version("mlx"), "mlx-lm": version("mlx-lm"), "python": platform.python_version()}
 
 
+def short(value, digits=3):
+    """So many digits that count, and never an exponent for what is large."""
+    return f"{value:.{digits}g}" if abs(value) < 10 ** digits else f"{value:.0f}"
+
+
 def _figure(value, scale=1.0, digits=3):
     if value["median"] == 0:
         return "0"
-    text = [f"{value[k] * scale:.{digits}g}" if abs(value[k] * scale) < 10 ** digits else f"{value[k] * scale:.0f}"
-            for k in ("median", "least", "greatest")]
+    text = [short(value[k] * scale, digits) for k in ("median", "least", "greatest")]
     return f"{text[0]} ({text[1]}–{text[2]})"
 
 
