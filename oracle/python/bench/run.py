@@ -79,7 +79,9 @@ def main():
     with servers.scratch() as folder:
         for subject in chosen:
             results["subjects"].append(_result(subject, _rounds(options, subject, folder)))
-    print(report.write("bench", results, report.markdown(results), ROOT / "reports", options.readme))
+            # What is measured by now outlives an interruption.
+            text = report.write("bench", results, report.markdown(results), ROOT / "reports", options.readme)
+    print(text)
 
 
 if __name__ == "__main__":
