@@ -13,7 +13,7 @@ pub const FORMAT: u32 = 1;
 /// A whole run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct L3Report {
-    /// [`FORMAT`].
+    /// The number of this layout.
     pub format: u32,
     /// The policy's name.
     pub policy: String,
