@@ -1,8 +1,20 @@
-//! Writing files so that nobody ever reads half of one.
+//! Reading files within bounds, and writing them so that nobody ever reads half of one.
 
 use std::{fs, path::Path};
 
 use crate::{Error, Result};
+
+/// The text of a file of at most `max_bytes`.
+///
+/// # Errors
+/// [`Error::File`], also for a larger file.
+pub fn read_text(path: &Path, max_bytes: u64) -> Result<String> {
+    let size = fs::metadata(path).map_err(|e| Error::file(path, e))?.len();
+    if size > max_bytes {
+        return Err(Error::file(path, format!("larger than {max_bytes} bytes")));
+    }
+    fs::read_to_string(path).map_err(|e| Error::file(path, e))
+}
 
 /// Writes `bytes` beside `path` under a temporary name, then renames; makes missing folders.
 ///

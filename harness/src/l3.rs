@@ -24,6 +24,7 @@ pub use run::run;
 use crate::{
     Error, Result,
     case::{Case, KvMode, ModelSpec, Prompt, load_suites},
+    files::read_text,
 };
 
 /// The policy's name.
@@ -132,11 +133,7 @@ impl Gauge {
     /// [`Error::File`] for a file that is unreadable or contradicts itself.
     pub fn load(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
-        let size = std::fs::metadata(&path).map_err(|e| Error::file(&path, e))?.len();
-        if size > MAX_BYTES {
-            return Err(Error::file(path, format!("larger than {MAX_BYTES} bytes")));
-        }
-        let text = std::fs::read_to_string(&path).map_err(|e| Error::file(&path, e))?;
+        let text = read_text(&path, MAX_BYTES)?;
         let gauge: Self = serde_json::from_str(&text).map_err(|e| Error::file(&path, e))?;
         match gauge.problem() {
             Some(problem) => Err(Error::file(path, problem)),

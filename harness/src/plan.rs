@@ -1,6 +1,6 @@
 //! Searches for layers' bits: what mlx-optiq's `kv-cache` writes for a model and token ids.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::{
     Error, Result,
     case::{ModelSpec, Prompt},
     digest,
-    files::write_whole,
+    files::{read_text, write_whole},
     golden::Provenance,
 };
 
@@ -48,9 +48,14 @@ impl PlanCase {
         self.sequences.iter().map(|sequence| sequence.ids(self.vocab_size)).collect()
     }
 
+    /// What filters look at.
+    pub fn name(&self) -> String {
+        format!("{FOLDER}/{}", self.id)
+    }
+
     /// Path of the golden below `golden/`, with forward slashes.
     pub fn relative_path(&self, machine: &str) -> String {
-        format!("{machine}/{FOLDER}/{}.json", self.id)
+        format!("{machine}/{}.json", self.name())
     }
 }
 
@@ -72,7 +77,7 @@ impl PlanGolden {
     /// # Errors
     /// [`Error::File`].
     pub fn read(path: &Path) -> Result<Self> {
-        serde_json::from_str(&read(path)?).map_err(|e| Error::file(path, e))
+        serde_json::from_str(&read_text(path, MAX_BYTES)?).map_err(|e| Error::file(path, e))
     }
 
     /// Writes it whole.
@@ -104,7 +109,7 @@ pub fn load_plans(folder: &Path) -> Result<Vec<PlanCase>> {
         return Ok(Vec::new());
     }
     let Plans { plans, .. } =
-        serde_json::from_str(&read(&path)?).map_err(|e| Error::file(&path, e))?;
+        serde_json::from_str(&read_text(&path, MAX_BYTES)?).map_err(|e| Error::file(&path, e))?;
     for (i, plan) in plans.iter().enumerate() {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
         if plan.id.is_empty() || !plan.id.chars().all(plain) {
@@ -115,12 +120,4 @@ pub fn load_plans(folder: &Path) -> Result<Vec<PlanCase>> {
         }
     }
     Ok(plans)
-}
-
-fn read(path: &Path) -> Result<String> {
-    let size = fs::metadata(path).map_err(|e| Error::file(path, e))?.len();
-    if size > MAX_BYTES {
-        return Err(Error::file(path, format!("larger than {MAX_BYTES} bytes")));
-    }
-    fs::read_to_string(path).map_err(|e| Error::file(path, e))
 }

@@ -2,7 +2,7 @@
 
 pub(crate) mod cells;
 pub mod history;
-mod html;
+pub(crate) mod html;
 mod junit;
 mod text;
 

@@ -14,7 +14,7 @@ use verbatim_harness::{
     files::write_whole,
     golden::{Golden, Manifest, PastRun, Provenance, Row, machine_key, relative_path},
     maker::ModelStore,
-    plan::{self, PlanCase, load_plans},
+    plan::{PlanCase, load_plans},
     tensor::{TensorFile, adapter_sha256, weight_files, weights_sha256},
 };
 
@@ -114,8 +114,7 @@ impl Recording {
     }
 
     fn wants_plan(&self, plan: &PlanCase) -> bool {
-        let name = format!("{}/{}", plan::FOLDER, plan.id);
-        self.filter.as_ref().is_none_or(|part| name.contains(part))
+        self.filter.as_ref().is_none_or(|part| plan.name().contains(part))
     }
 
     fn record(

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Case, MAX_CASES};
-use crate::{Error, Result, digest::merge_patch, fuzz};
+use crate::{Error, Result, digest::merge_patch, files::read_text, fuzz};
 
 /// Largest suite file, in bytes.
 const MAX_SUITE_BYTES: u64 = 1 << 20;
@@ -203,7 +203,7 @@ fn load(files: Vec<PathBuf>) -> Result<Vec<Case>> {
     let mut seen = BTreeMap::new();
     for path in files {
         let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-        for case in parse_suite(&name, &read(&path)?)? {
+        for case in parse_suite(&name, &read_text(&path, MAX_SUITE_BYTES)?)? {
             if let Some(other) = seen.insert(case.id.clone(), name.clone()) {
                 return Err(Error::case(&case.id, format!("is in suites {other} and {name}")));
             }
@@ -219,7 +219,8 @@ fn load(files: Vec<PathBuf>) -> Result<Vec<Case>> {
 /// [`Error::File`] when it cannot be read or requires a column that it does not have.
 pub fn load_matrix(folder: &Path) -> Result<Matrix> {
     let path = folder.join("matrix.json");
-    let matrix: Matrix = serde_json::from_str(&read(&path)?).map_err(|e| Error::file(&path, e))?;
+    let matrix: Matrix = serde_json::from_str(&read_text(&path, MAX_SUITE_BYTES)?)
+        .map_err(|e| Error::file(&path, e))?;
     for family in &matrix.families {
         for column in &family.required {
             if !matrix.columns.iter().any(|c| c.id == *column) {
@@ -231,12 +232,4 @@ pub fn load_matrix(folder: &Path) -> Result<Matrix> {
         }
     }
     Ok(matrix)
-}
-
-fn read(path: &Path) -> Result<String> {
-    let size = fs::metadata(path).map_err(|e| Error::file(path, e))?.len();
-    if size > MAX_SUITE_BYTES {
-        return Err(Error::file(path, format!("larger than {MAX_SUITE_BYTES} bytes")));
-    }
-    fs::read_to_string(path).map_err(|e| Error::file(path, e))
 }

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fs, io::ErrorKind, path::Path};
 use serde::{Deserialize, Serialize};
 
 use super::{Extent, Findings, Plan, Tally};
-use crate::{Error, Result, files::write_whole};
+use crate::{
+    Error, Result,
+    files::{read_text, write_whole},
+};
 
 /// The file below the checkout's root.
 pub const RECORD_FILE: &str = "harness/fuzz-runs.json";
@@ -86,15 +89,10 @@ impl Record {
 /// [`Error::File`] for a file that is unreadable, too large or malformed.
 pub fn read_records(root: &Path) -> Result<Vec<Record>> {
     let path = root.join(RECORD_FILE);
-    let size = match fs::metadata(&path) {
-        Ok(metadata) => metadata.len(),
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(Error::file(&path, e)),
-    };
-    if size > MAX_RECORD_BYTES {
-        return Err(Error::file(&path, format!("larger than {MAX_RECORD_BYTES} bytes")));
+    if fs::metadata(&path).is_err_and(|e| e.kind() == ErrorKind::NotFound) {
+        return Ok(Vec::new());
     }
-    let text = fs::read_to_string(&path).map_err(|e| Error::file(&path, e))?;
+    let text = read_text(&path, MAX_RECORD_BYTES)?;
     serde_json::from_str(&text).map_err(|e| Error::file(&path, e))
 }
 

@@ -1,50 +1,35 @@
 //! The page that says what each mode costs.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::{
     CandidateReport, ConversionReport, L3Report, SubjectReport,
     report::{L3Setting, nats},
 };
-
-const STYLE: &str = include_str!("../report/parity.css");
+use crate::report::html::page;
 
 pub(super) fn render(report: &L3Report) -> String {
     let (class, word) = verdict(report.is_green(), "within the limits", "beyond the limits");
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "Quantized keys and values: " (word) }
-                style { (PreEscaped(STYLE)) }
+    let main = html! {
+        header.top {
+            div {
+                h1 { "What quantized keys and values cost" }
+                p.soft { (setting(&report.setting)) " · " (report.started) }
             }
-            body {
-                main {
-                    header.top {
-                        div {
-                            h1 { "What quantized keys and values cost" }
-                            p.soft { (setting(&report.setting)) " · " (report.started) }
-                        }
-                        span.verdict.(class) { (word) }
-                    }
-                    p { (report.policy) "." }
-                    p.soft {
-                        "The reference is the same model with plain keys and values. Both read the same tokens, the prompt \
-                         at once and the others one by one; divergences are in nats. The same top token: the share of \
-                         positions where both prefer it. Bytes per token are those of all keys and values at the stream's \
-                         end. On MLX's CPU backend products of packed keys and values are summed in the activations' dtype: \
-                         bf16 models pay for that too, f32 models for packing alone."
-                    }
-                    @for subject in &report.subjects { (subject_table(report, subject)) }
-                    @if !report.conversions.is_empty() { (conversions(&report.conversions)) }
-                    footer { "Written by the parity harness. Nothing on this page is edited by hand." }
-                }
-            }
+            span.verdict.(class) { (word) }
         }
-    }
-    .into_string()
+        p { (report.policy) "." }
+        p.soft {
+            "The reference is the same model with plain keys and values. Both read the same tokens, the prompt \
+             at once and the others one by one; divergences are in nats. The same top token: the share of \
+             positions where both prefer it. Bytes per token are those of all keys and values at the stream's \
+             end. On MLX's CPU backend products of packed keys and values are summed in the activations' dtype: \
+             bf16 models pay for that too, f32 models for packing alone."
+        }
+        @for subject in &report.subjects { (subject_table(report, subject)) }
+        @if !report.conversions.is_empty() { (conversions(&report.conversions)) }
+    };
+    page(&format!("Quantized keys and values: {word}"), &main, None)
 }
 
 fn verdict(good: bool, yes: &'static str, no: &'static str) -> (&'static str, &'static str) {

@@ -16,7 +16,7 @@ use crate::{
     case::{Backend, Case, Prompt, load_matrix, load_suites},
     golden::{Golden, MANIFEST_FILE, Manifest, machine_key, relative_path},
     maker::ModelStore,
-    plan::{self, PlanCase, load_plans},
+    plan::{PlanCase, load_plans},
     report::{
         CaseFacts, CaseReport, Compared, FORMAT, FamilyLabel, GoldenFacts, Outcome, Report,
         ResumedRuns, Setting, cells::cells,
@@ -62,8 +62,7 @@ impl RunOptions {
     }
 
     fn chooses_plan(&self, plan: &PlanCase) -> bool {
-        let name = format!("{}/{}", plan::FOLDER, plan.id);
-        self.family.is_none() && self.filter.as_ref().is_none_or(|part| name.contains(part))
+        self.family.is_none() && self.filter.as_ref().is_none_or(|part| plan.name().contains(part))
     }
 
     fn selection(&self) -> Option<String> {

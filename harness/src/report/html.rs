@@ -16,28 +16,38 @@ const STYLE: &str = include_str!("parity.css");
 const SCRIPT: &str = include_str!("parity.js");
 
 pub(super) fn render(report: &Report, runs: &[HistoryEntry]) -> String {
+    let main = html! {
+        (head(report))
+        (troubles(report))
+        (matrix(report))
+        (portable(report))
+        (resumed(report))
+        (history::render(runs))
+        (groups(report))
+        (provenance(report))
+    };
+    page(&format!("Parity: {}", verdict(report).1), &main, Some(SCRIPT))
+}
+
+/// A whole page around `main`, with nothing outside it.
+pub(crate) fn page(title: &str, main: &Markup, script: Option<&str>) -> String {
     html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "Parity: " (verdict(report).1) }
+                title { (title) }
                 style { (PreEscaped(STYLE)) }
             }
             body {
                 main {
-                    (head(report))
-                    (troubles(report))
-                    (matrix(report))
-                    (portable(report))
-                    (resumed(report))
-                    (history::render(runs))
-                    (groups(report))
-                    (provenance(report))
+                    (main)
                     footer { "Written by the parity harness. Nothing on this page is edited by hand." }
                 }
-                script type="module" { (PreEscaped(SCRIPT)) }
+                @if let Some(script) = script {
+                    script type="module" { (PreEscaped(script)) }
+                }
             }
         }
     }
