@@ -226,3 +226,10 @@ pub enum Mutation {
     /// The scores of packed keys are scaled, not the queries.
     ScaleAfterProduct,
 }
+
+impl Mutation {
+    /// The base of a rotation: `theta`, unless it is to be off.
+    pub(crate) fn rope_theta(self, theta: f64) -> f64 {
+        if self == Self::RopeBaseOff { theta * 1.01 } else { theta }
+    }
+}

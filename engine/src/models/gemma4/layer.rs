@@ -26,9 +26,7 @@ impl Common {
     /// For activations of `dtype`.
     pub fn new(c: &Gemma4Config, dtype: Dtype, mutation: Mutation) -> Result<Self> {
         let rope = |head_dim: usize, rope: &LayerRope| {
-            let off = mutation == Mutation::RopeBaseOff;
-            let theta = if off { rope.theta * 1.01 } else { rope.theta };
-            Rope::new(head_dim, theta, c.rope_traditional, &rope.scaling)
+            Rope::new(head_dim, mutation.rope_theta(rope.theta), c.rope_traditional, &rope.scaling)
         };
         Ok(Self {
             gelu: GeluApprox::new(dtype)?,

@@ -129,8 +129,7 @@ struct Common {
 
 impl Common {
     fn new(c: &LlamaConfig, dtype: Dtype, mutation: Mutation) -> Result<Self> {
-        let theta =
-            if mutation == Mutation::RopeBaseOff { c.rope_theta * 1.01 } else { c.rope_theta };
+        let theta = mutation.rope_theta(c.rope_theta);
         Ok(Self {
             rope: Rope::new(c.head_dim, theta, c.rope_traditional, &c.rope_scaling)?,
             silu: Silu::new(dtype)?,

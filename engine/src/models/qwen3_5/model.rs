@@ -56,8 +56,7 @@ struct Common {
 
 impl Common {
     fn new(c: &Qwen35Config, dtype: Dtype, mutation: Mutation) -> Result<Self> {
-        let theta =
-            if mutation == Mutation::RopeBaseOff { c.rope_theta * 1.01 } else { c.rope_theta };
+        let theta = mutation.rope_theta(c.rope_theta);
         let rotary_dims =
             if mutation == Mutation::RopeOverAllDims { c.head_dim } else { c.rotary_dims };
         Ok(Self {
