@@ -91,8 +91,8 @@ impl Batch {
 /// Passes news on to the row's reader; whether the row goes on.
 fn hear(readers: &mut BTreeMap<RowId, Reader>, id: RowId, news: Result<Progress>) -> bool {
     let Some(reader) = readers.get_mut(&id) else { return false };
-    let goes_on = match contained("a row", || news.and_then(|progress| reader.hear(progress, None)))
-    {
+    let told = contained("a row", || news.and_then(|progress| reader.hear(progress, || None)));
+    let goes_on = match told {
         Ok(turn) => matches!(turn, Turn::Continues),
         Err(e) => {
             reader.fail(e);

@@ -126,7 +126,7 @@ impl Sequence {
         for tensor in self.decoder.take_tensors()? {
             self.reader.send_captured(Event::Tensor(tensor));
         }
-        self.reader.hear(progress, Some(self.decoder.kv_use()))
+        self.reader.hear(progress, || Some(self.decoder.kv_use()))
     }
 }
 
@@ -151,19 +151,22 @@ impl Reader {
         self.send(Event::Failed(error));
     }
 
-    /// Passes on what a turn did; `kv` is what the sequence's own caches hold now.
-    pub(crate) fn hear(&mut self, progress: Progress, kv: Option<KvUse>) -> Result<Turn> {
-        self.stats.kv = kv;
+    /// Passes on what a turn did; at the end `kv` tells what the sequence's own caches hold.
+    pub(crate) fn hear(
+        &mut self,
+        progress: Progress,
+        kv: impl FnOnce() -> Option<KvUse>,
+    ) -> Result<Turn> {
         match progress {
             Progress::Prefill(done) => {
                 self.send(Event::Prefill { done, total: self.request.prompt.len() });
                 Ok(Turn::Continues)
             }
-            Progress::Token(step) => self.on_token(step),
+            Progress::Token(step) => self.on_token(step, kv),
         }
     }
 
-    fn on_token(&mut self, step: Step) -> Result<Turn> {
+    fn on_token(&mut self, step: Step, kv: impl FnOnce() -> Option<KvUse>) -> Result<Turn> {
         self.note_times();
         self.stats.generated_tokens += 1;
         let ends = !self.request.ignore_eos && self.eos_token_ids.contains(&step.token);
@@ -185,6 +188,7 @@ impl Reader {
         } else {
             return Ok(Turn::Continues);
         };
+        self.stats.kv = kv();
         let rest = self.pipeline.finish();
         // Text held back until now may complete a stop string.
         let reason = rest.stopped.map_or(reason, FinishReason::StopString);
