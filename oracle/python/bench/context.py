@@ -19,7 +19,7 @@ import report  # noqa: E402
 import servers  # noqa: E402
 from subjects import HERE, ROOT, Subject, endless, text  # noqa: E402
 
-# Runs of this length are not repeated.
+# One pair of rounds is enough for runs of this length.
 _LONG_S = 20.0
 _GROUP = 64
 _MIXED = [{"layer_idx": 0, "bits": 4, "group_size": _GROUP}, {"layer_idx": 1, "bits": 8, "group_size": _GROUP}]
@@ -46,9 +46,9 @@ def _sides(options, model, subject, mode):
 
 
 def _rounds(options, model, subject, mode):
-    """Who goes first changes from round to round; long runs are not repeated."""
+    """Pairs of rounds, in which each side goes first once; for long runs one pair is enough."""
     sides, rounds = _sides(options, model, subject, mode), []
-    while len(rounds) < options.rounds and (not rounds or _slowest(rounds, "run_s") < _LONG_S):
+    while len(rounds) < options.rounds and (len(rounds) < 2 or len(rounds) % 2 or _slowest(rounds, "run_s") < _LONG_S):
         found = {}
         for name, side in sides:
             started = time.perf_counter()
@@ -70,7 +70,7 @@ def _expected(rounds, size, wanted):
 
 
 def _ratios(rounds, key):
-    return [r["ours"][key] / r["theirs"][key] for r in rounds]
+    return report.paired(*([r[side][key] for r in rounds] for side in ("ours", "theirs")))
 
 
 def _result(mode, subject, rounds):
@@ -125,8 +125,8 @@ def markdown(results):
     about = results["machine"]
     lines = [f"Measured on {about['processor']} ({about['system']}), mlx {about['mlx']}, mlx-lm {about['mlx-lm']}: a random "
              f"model with 2 layers and one head of 64, bf16; {results['tokens']} tokens generated behind the prompt. Medians "
-             f"of up to {results['rounds']} alternating rounds (one where a run takes over {_LONG_S:.0f} s); the ratio is the "
-             "median of the rounds' own ratios.", "",
+             f"of up to {results['rounds']} alternating rounds (two where a run takes over {_LONG_S:.0f} s); a ratio is that of two "
+             "rounds, in which each side went first once, and the median of these is given.", "",
              "| Prompt | Keys and values | KV bytes | theirs | decode, tokens/s | theirs | ratio | peak MB, ours / theirs | beside |",
              "|--:|---|--:|--:|--:|--:|--:|--:|---|"]
     return "\n".join([*lines, *map(_row, results["rows"]), ""])
@@ -136,13 +136,15 @@ def _arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", default="1024,4096,16384,65536", help="prompt tokens, comma between, ascending")
     parser.add_argument("--tokens", type=int, default=64, help="tokens to generate")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=4, help="an even number: each side goes first in half of them")
     parser.add_argument("--limit", type=float, default=120.0, help="seconds that one run may take")
     parser.add_argument("--binary", type=Path, default=ROOT / "target" / "release" / "verbatim")
     parser.add_argument("--oracle", type=Path, default=ROOT / "target" / "debug" / "oracle")
     parser.add_argument("--readme", type=Path, help="file whose block between the bench-context markers is replaced")
     options = parser.parse_args()
     options.sizes = sorted(int(size) for size in options.sizes.split(","))
+    if options.rounds < 2 or options.rounds % 2:
+        parser.error("--rounds must be even and at least 2")
     for needed in (options.binary, options.oracle):
         if not needed.is_file():
             parser.error(f"{needed} is missing; `./just bench-context` builds it")

@@ -16,7 +16,7 @@ def _column(rounds, side, kind, key):
     return [r[side][kind][key] for r in rounds]
 
 
-def _paired(ours, theirs):
+def paired(ours, theirs):
     """Ratios of two rounds each, in which both sides went first once: going first costs some percent."""
     ratios = [a / b for a, b in zip(ours, theirs)]
     return [(a * b) ** 0.5 for a, b in zip(ratios[::2], ratios[1::2])]
@@ -31,7 +31,7 @@ def summary(rounds):
             ours, theirs = (_column(rounds, side, kind, key) for side in ("ours", "theirs"))
             found["ours"][f"{kind}.{key}"] = spread(ours)
             found["theirs"][f"{kind}.{key}"] = spread(theirs)
-            found["ratio"][f"{kind}.{key}"] = spread(_paired(ours, theirs))
+            found["ratio"][f"{kind}.{key}"] = spread(paired(ours, theirs))
     for key in ("overhead_stream", "overhead_whole"):
         found["ours"][f"server.{key}"] = spread(_column(rounds, "ours", "server", key))
     return found
