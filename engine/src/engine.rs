@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, mpsc as std_mpsc},
+    task::{Context, Poll},
     thread,
     time::{Duration, Instant},
 };
@@ -324,6 +325,11 @@ impl Generation {
     /// The next event, awaited.
     pub async fn next(&mut self) -> Option<Event> {
         self.events.recv().await
+    }
+
+    /// The next event, polled.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.events.poll_recv(context)
     }
 
     /// The next event, waited for on this thread (not inside an async task).

@@ -169,6 +169,13 @@ impl Default for Sampling {
 /// What a running generation reports, in order. `Finished` or `Failed` is the last.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
+    /// The MLX thread took the request up.
+    Started {
+        /// Tokens in the prompt.
+        prompt_tokens: usize,
+        /// Those whose state came from a cache.
+        cached_tokens: usize,
+    },
     /// `done` of `total` prompt tokens are processed.
     Prefill {
         /// Prompt tokens processed.

@@ -63,7 +63,7 @@ fn run(engine: &Engine, request: GenerateRequest) -> Chosen {
             Event::Token(token) => chosen.push((token.id, token.logits.unwrap().data)),
             Event::Finished(end) => assert_eq!(end.reason, FinishReason::Length),
             Event::Failed(e) => panic!("{e}"),
-            Event::Prefill { .. } | Event::Tensor(_) => {}
+            Event::Started { .. } | Event::Prefill { .. } | Event::Tensor(_) => {}
         }
     }
     chosen

@@ -87,7 +87,10 @@ fn follow(engine: &Engine, row: usize, mut goes_on: impl FnMut(usize) -> bool) -
                 }
             }
             Event::Failed(e) => panic!("{e}"),
-            Event::Finished(_) | Event::Prefill { .. } | Event::Tensor(_) => {}
+            Event::Finished(_)
+            | Event::Started { .. }
+            | Event::Prefill { .. }
+            | Event::Tensor(_) => {}
         }
     }
     chosen

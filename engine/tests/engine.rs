@@ -69,6 +69,9 @@ fn run(engine: &Engine, request: GenerateRequest) -> Outcome {
     };
     while let Some(event) = generation.next_blocking() {
         match event {
+            Event::Started { prompt_tokens, cached_tokens } => {
+                assert!(cached_tokens < prompt_tokens);
+            }
             Event::Prefill { done, total } => assert!(done <= total),
             Event::Tensor(tensor) => out.tensors.push(tensor.name),
             Event::Token(token) => {

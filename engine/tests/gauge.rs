@@ -44,7 +44,7 @@ fn run(engine: &Engine, mut request: GenerateRequest) -> (Vec<u32>, Vec<Vec<u8>>
             }
             Event::Finished(end) => return (tokens, rows, end.stats),
             Event::Failed(e) => panic!("{e}"),
-            Event::Prefill { .. } | Event::Tensor(_) => {}
+            Event::Started { .. } | Event::Prefill { .. } | Event::Tensor(_) => {}
         }
     }
 }

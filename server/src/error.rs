@@ -84,6 +84,8 @@ impl IntoResponse for ApiError {
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from(limits::RETRY_AFTER_SECONDS));
         }
+        // `guard` rewrites the body where the path's protocol words errors in another way.
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -12,38 +12,32 @@ use tracing::Instrument;
 use verbatim_engine::Error as EngineError;
 
 use crate::{
-    core::{Event, Outcome, Prepared, Running},
+    core::{Answer, Event, Outcome, Prepared, Running},
     error::{ApiError, ApiResult},
     http::{HeldBody, json_response},
     limits, sse,
     state::AppState,
-    vocabulary::TokenizerVocabulary,
-    wire::openai::{
-        Options, chat, completions,
-        reply::{Chunks, Kind, Reply, Whole},
-    },
+    wire::protocol::{Ask, Protocol, Reply},
 };
 
-/// Answers one generating request.
-pub async fn answer(state: Arc<AppState>, kind: Kind, request: Request) -> ApiResult<Response> {
+/// Answers one generating request of `protocol`.
+pub async fn answer(
+    state: Arc<AppState>,
+    protocol: &'static dyn Protocol,
+    request: Request,
+) -> ApiResult<Response> {
     let body = state.bodies.read(request).await?;
-    let (options, prepared) = prepare(&state, kind, body).await?;
+    let parsed = prepare(&state, protocol, body).await?;
+    let Parsed { stream, choices, prepared, reply } = parsed;
     let running =
         Answering { running: Running::start(&state.engine, prepared)?, cut: state.cutting() };
-    let reply = Reply::new(
-        kind,
-        options.model.clone(),
-        Arc::clone(&state.fingerprint),
-        Arc::new(TokenizerVocabulary::new(state.engine.clone())),
-    );
-    if options.stream {
+    if stream {
         let (sender, response) = sse::response();
         let span = tracing::Span::current();
-        let chunks = Chunks::new(reply);
-        tokio::spawn(stream(running, chunks, options.include_usage, sender).instrument(span));
+        tokio::spawn(write_stream(running, reply, sender).instrument(span));
         Ok(response)
     } else {
-        whole(running, Whole::new(reply)).await
+        whole(running, choices, reply).await
     }
 }
 
@@ -54,20 +48,43 @@ struct Answering {
 }
 
 impl Answering {
-    async fn next(&mut self) -> Event {
+    async fn next(&mut self) -> Option<(usize, Event)> {
         tokio::select! {
             event = self.running.next() => event,
-            _ = self.cut.wait_for(|cut| *cut) => Event::Failed(EngineError::ShuttingDown),
+            _ = self.cut.wait_for(|cut| *cut) => Some((0, Event::Failed(EngineError::ShuttingDown))),
         }
     }
+}
+
+/// A request that is ready to run.
+struct Parsed {
+    stream: bool,
+    choices: usize,
+    prepared: Prepared,
+    reply: Box<dyn Reply>,
 }
 
 /// Parses, renders and tokenizes on a thread where that may take its time.
 async fn prepare(
     state: &Arc<AppState>,
-    kind: Kind,
+    protocol: &'static dyn Protocol,
     body: HeldBody,
-) -> ApiResult<(Options, Prepared)> {
+) -> ApiResult<Parsed> {
+    on_a_thread(state, move |state| {
+        let Ask { model, stream, request, reply } = protocol.parse(state, &body.bytes)?;
+        state.check_model(&model)?;
+        let choices = request.choices;
+        let prepared = Prepared::new(&state.engine, &state.config.rendering, request)?;
+        Ok(Parsed { stream, choices, prepared, reply })
+    })
+    .await
+}
+
+/// Runs `work` on a thread for work that blocks, when it is this request's turn.
+pub(crate) async fn on_a_thread<T: Send + 'static>(
+    state: &Arc<AppState>,
+    work: impl FnOnce(&AppState) -> ApiResult<T> + Send + 'static,
+) -> ApiResult<T> {
     let failed =
         || ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the request could not be prepared");
     let permit = Arc::clone(&state.preparing).acquire_owned().await.map_err(|_| failed())?;
@@ -76,13 +93,7 @@ async fn prepare(
     let work = move || {
         let _permit = permit;
         let _in_span = span.enter();
-        let (options, request) = match kind {
-            Kind::Chat => chat::parse(&body.bytes, &state.config.defaults),
-            Kind::Text => completions::parse(&body.bytes, &state.config.defaults),
-        }?;
-        state.check_model(&options.model)?;
-        let prepared = Prepared::new(&state.engine, &state.config.rendering, request)?;
-        Ok((options, prepared))
+        work(&state)
     };
     tokio::task::spawn_blocking(work).await.map_err(|e| {
         tracing::error!(error = %e, "preparing a request failed");
@@ -101,24 +112,37 @@ impl Drop for Unanswered {
     }
 }
 
-async fn whole(mut running: Answering, mut response: Whole) -> ApiResult<Response> {
+async fn whole(
+    mut running: Answering,
+    choices: usize,
+    reply: Box<dyn Reply>,
+) -> ApiResult<Response> {
     let mut unanswered = Unanswered(true);
-    let answer = collect(&mut running, &mut response).await;
+    let answers = collect(&mut running, choices).await;
     unanswered.0 = false;
-    let outcome = answer?;
-    log_outcome(&outcome);
-    Ok(json_response(StatusCode::OK, &response.finish(outcome)))
-}
-
-async fn collect(running: &mut Answering, response: &mut Whole) -> ApiResult<Outcome> {
-    loop {
-        match running.next().await {
-            Event::Prefill { .. } => {}
-            Event::Step(step) => response.step(step),
-            Event::Failed(e) => return Err(e.into()),
-            Event::Finished(outcome) => return Ok(outcome),
+    match answers {
+        Ok(answers) => Ok(json_response(StatusCode::OK, &reply.whole(answers))),
+        Err(error) => {
+            reply.failed_whole(&error);
+            Err(error)
         }
     }
+}
+
+async fn collect(running: &mut Answering, choices: usize) -> ApiResult<Vec<Answer>> {
+    let mut answers = vec![Answer::default(); choices];
+    while let Some((choice, event)) = running.next().await {
+        match event {
+            Event::Started(_) | Event::Prefill { .. } => {}
+            Event::Step(step) => answers[choice].step(step),
+            Event::Failed(e) => return Err(e.into()),
+            Event::Finished(outcome) => {
+                log_outcome(&outcome);
+                answers[choice].finish(outcome);
+            }
+        }
+    }
+    Ok(answers)
 }
 
 /// Why a stream ended before its generation did.
@@ -128,14 +152,13 @@ enum Gone {
     Stalled,
 }
 
-async fn stream(
+async fn write_stream(
     mut running: Answering,
-    mut chunks: Chunks,
-    include_usage: bool,
+    mut reply: Box<dyn Reply>,
     sender: mpsc::Sender<Bytes>,
 ) {
     // Dropping `running` cancels the generation.
-    let gone = pump(&mut running, &mut chunks, include_usage, &sender).await.err();
+    let gone = pump(&mut running, reply.as_mut(), &sender).await.err();
     match gone {
         Some(Gone::Left) => tracing::info!("the client left; generation cancelled"),
         Some(Gone::Stalled) => tracing::warn!("the client stalled; generation cancelled"),
@@ -145,35 +168,43 @@ async fn stream(
 
 async fn pump(
     running: &mut Answering,
-    chunks: &mut Chunks,
-    include_usage: bool,
+    reply: &mut dyn Reply,
     sender: &mpsc::Sender<Bytes>,
 ) -> Result<(), Gone> {
+    let mut started = false;
     loop {
         let event = tokio::select! {
             event = timeout(limits::KEEPALIVE_INTERVAL, running.next()) => event,
             () = sender.closed() => return Err(Gone::Left),
         };
-        match event {
-            Err(_) => send(sender, sse::keepalive()).await?,
-            Ok(Event::Prefill { done, total }) => send(sender, sse::progress(done, total)).await?,
-            Ok(Event::Step(step)) => {
-                for chunk in chunks.step(step) {
-                    send(sender, sse::data(&chunk)).await?;
-                }
+        let messages = match event {
+            Err(_) if started => vec![reply.keepalive()],
+            Err(_) => vec![sse::keepalive()],
+            Ok(Some((_, Event::Started(_)))) if started => Vec::new(),
+            Ok(Some((_, Event::Started(start)))) => {
+                started = true;
+                reply.start(start)
             }
-            Ok(Event::Failed(e)) => {
-                return send(sender, sse::data(&ApiError::from(e).to_json())).await;
-            }
-            Ok(Event::Finished(outcome)) => {
+            Ok(Some((_, Event::Prefill { done, total }))) => reply.progress(done, total),
+            Ok(Some((choice, Event::Step(step)))) => reply.step(choice, step),
+            Ok(Some((choice, Event::Finished(outcome)))) => {
                 log_outcome(&outcome);
-                for chunk in chunks.finish(outcome, include_usage) {
-                    send(sender, sse::data(&chunk)).await?;
-                }
-                return send(sender, Bytes::from_static(sse::DONE)).await;
+                reply.finish(choice, outcome)
             }
-        }
+            Ok(Some((_, Event::Failed(e)))) => {
+                return send_all(sender, reply.fail(&ApiError::from(e))).await;
+            }
+            Ok(None) => return send_all(sender, reply.end()).await,
+        };
+        send_all(sender, messages).await?;
     }
+}
+
+async fn send_all(sender: &mpsc::Sender<Bytes>, messages: Vec<Bytes>) -> Result<(), Gone> {
+    for message in messages {
+        send(sender, message).await?;
+    }
+    Ok(())
 }
 
 async fn send(sender: &mpsc::Sender<Bytes>, bytes: Bytes) -> Result<(), Gone> {

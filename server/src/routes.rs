@@ -19,7 +19,7 @@ use crate::{
     health,
     http::json_response,
     state::AppState,
-    wire::openai::{models, reply::Kind},
+    wire::openai::{chat::ChatCompletions, completions::Completions, models},
 };
 
 const PAGE: &str = include_str!("../assets/index.html");
@@ -56,10 +56,10 @@ impl Endpoint {
     fn handler(self) -> MethodRouter<Arc<AppState>> {
         match self {
             Self::Chat => post(|State(state): State<Arc<AppState>>, request: Request| {
-                generate::answer(state, Kind::Chat, request)
+                generate::answer(state, &ChatCompletions, request)
             }),
             Self::Completions => post(|State(state): State<Arc<AppState>>, request: Request| {
-                generate::answer(state, Kind::Text, request)
+                generate::answer(state, &Completions, request)
             }),
             Self::Models => get(list_models),
             Self::Model => get(one_model),

@@ -20,7 +20,10 @@ use crate::{
     limits,
     origin::OriginPolicy,
     version,
-    wire::openai::{Defaults, models, options::DEFAULT_MODEL, reply::unix_seconds},
+    vocabulary::TokenizerVocabulary,
+    wire::openai::{
+        Defaults, logprobs::Vocabulary, models, options::DEFAULT_MODEL, reply::unix_seconds,
+    },
 };
 
 /// How the server answers.
@@ -70,6 +73,8 @@ pub struct AppState {
     pub created: u64,
     /// `system_fingerprint` of responses.
     pub fingerprint: Arc<str>,
+    /// Names of tokens.
+    pub vocabulary: Arc<dyn Vocabulary>,
     /// Turns for rendering and tokenizing.
     pub preparing: Arc<Semaphore>,
     /// Reads request bodies.
@@ -111,8 +116,10 @@ impl AppState {
             model_dir.display().to_string(),
             resolved.display().to_string(),
         ];
+        let vocabulary = Arc::new(TokenizerVocabulary::new(engine.clone()));
         Self {
             engine,
+            vocabulary,
             model_id,
             created: unix_seconds(),
             fingerprint: version::fingerprint().into(),

@@ -9,10 +9,13 @@ use verbatim_engine::{
     text::{Channel, ToolFormat},
 };
 use verbatim_server::{
-    core::{Event, Translator},
-    wire::openai::{
-        logprobs::Vocabulary,
-        reply::{Chunks, Kind, Reply, Whole},
+    core::{Answer, Event, Translator},
+    wire::{
+        openai::{
+            logprobs::Vocabulary,
+            reply::{Answering, Envelope, Kind},
+        },
+        protocol::Reply,
     },
 };
 
@@ -29,8 +32,16 @@ impl Vocabulary for Letters {
     }
 }
 
-fn reply(kind: Kind) -> Reply {
-    Reply::new(kind, "default_model".into(), "fp".into(), Arc::new(Letters))
+fn reply(kind: Kind) -> Answering {
+    let envelope = Envelope::new(kind, "default_model".into(), "fp".into(), Arc::new(Letters));
+    Answering::new(envelope, 1, true)
+}
+
+/// The JSON of a framed event; `None` for the one that ends a stream.
+fn json_of(message: &[u8]) -> Option<Value> {
+    let text = std::str::from_utf8(message).unwrap();
+    let data = text.strip_prefix("data: ").unwrap().strip_suffix("\n\n").unwrap();
+    (data != "[DONE]").then(|| serde_json::from_str(data).unwrap())
 }
 
 fn piece(channel: Channel, text: &str) -> Piece {
@@ -68,7 +79,7 @@ fn stable_calls(mut choice: Value) -> Value {
         if let Some(calls) =
             choice.pointer_mut(&format!("/{holder}/tool_calls")).and_then(Value::as_array_mut)
         {
-            for call in calls {
+            for call in calls.iter_mut().filter(|call| call.get("id").is_some()) {
                 assert!(call["id"].as_str().is_some_and(|id| id.starts_with("call_")));
                 call["id"] = "ID".into();
             }
@@ -78,29 +89,31 @@ fn stable_calls(mut choice: Value) -> Value {
 }
 
 fn stream(kind: Kind, translator: &mut Translator, events: Vec<EngineEvent>) -> Vec<Value> {
-    let mut chunks = Chunks::new(reply(kind));
-    events
+    let mut reply = reply(kind);
+    let mut messages: Vec<_> = events
         .into_iter()
         .filter_map(|e| translator.translate(e))
         .flat_map(|event| match event {
-            Event::Step(step) => chunks.step(step),
-            Event::Finished(outcome) => chunks.finish(outcome, true),
+            Event::Step(step) => reply.step(0, step),
+            Event::Finished(outcome) => reply.finish(0, outcome),
             _ => Vec::new(),
         })
-        .map(stable)
-        .collect()
+        .collect();
+    messages.extend(reply.end());
+    messages.iter().filter_map(|message| json_of(message)).map(stable).collect()
 }
 
 fn whole(kind: Kind, translator: &mut Translator, events: Vec<EngineEvent>) -> Value {
-    let mut whole = Whole::new(reply(kind));
+    let mut answer = Answer::default();
     for event in events.into_iter().filter_map(|e| translator.translate(e)) {
         match event {
-            Event::Step(step) => whole.step(step),
-            Event::Finished(outcome) => return stable(whole.finish(outcome)),
+            Event::Step(step) => answer.step(step),
+            Event::Finished(outcome) => answer.finish(outcome),
             _ => {}
         }
     }
-    panic!("the events have no end")
+    assert!(answer.outcome.is_some(), "the events have an end");
+    stable(Box::new(reply(kind)).whole(vec![answer]))
 }
 
 fn no_tools() -> Translator {
@@ -212,14 +225,18 @@ fn tool_calls_are_parsed() {
     let chunks = stream(Kind::Chat, &mut with_tools(), two_calls());
     let deltas: Vec<Value> =
         chunks.iter().map(|c| stable_calls(c["choices"][0].clone())["delta"].clone()).collect();
-    let indexed = |arguments: &str, index: usize| {
-        let mut call = call(arguments);
+    let start = |index: usize| {
+        let mut call = call("");
         call["index"] = index.into();
         json!({ "tool_calls": [call] })
     };
+    let arguments = |index: usize, arguments: &str| json!({"tool_calls": [{"index": index, "function": {"arguments": arguments}}]});
     assert_eq!(deltas[0], json!({"role": "assistant", "content": "ok"}));
-    assert_eq!(deltas[1..4], [indexed("{\"x\": 1}", 0), indexed("{}", 1), json!({})]);
-    assert_eq!(chunks[3]["choices"][0]["finish_reason"], "tool_calls");
+    assert_eq!(
+        deltas[1..6],
+        [start(0), arguments(0, "{\"x\": 1}"), start(1), arguments(1, "{}"), json!({})]
+    );
+    assert_eq!(chunks[5]["choices"][0]["finish_reason"], "tool_calls");
 }
 
 #[test]

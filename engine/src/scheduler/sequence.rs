@@ -101,6 +101,10 @@ impl Sequence {
             taken_up: Instant::now(),
             first_token: None,
         };
+        reader.send(Event::Started {
+            prompt_tokens: stats.prompt_tokens,
+            cached_tokens: stats.cached_tokens,
+        });
         Some(Self { reader, decoder })
     }
 

@@ -163,7 +163,7 @@ impl Reading {
                     return Ok(Self { dtype, rows, kv });
                 }
                 Event::Failed(e) => return Err(e.to_string()),
-                Event::Prefill { .. } | Event::Tensor(_) => {}
+                Event::Started { .. } | Event::Prefill { .. } | Event::Tensor(_) => {}
             }
         }
         Err("the engine ended without saying how".into())

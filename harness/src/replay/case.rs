@@ -149,7 +149,7 @@ fn follow(
     let mut comparison = Comparison::new(case, golden);
     while let Some(event) = generation.next_blocking() {
         match event {
-            Event::Prefill { .. } => {}
+            Event::Started { .. } | Event::Prefill { .. } => {}
             Event::Tensor(tensor) if tensor.name.starts_with(PAST) => comparison.past(&tensor)?,
             Event::Tensor(tensor) => comparison.layer(&tensor)?,
             Event::Token(token) => {

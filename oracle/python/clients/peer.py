@@ -126,15 +126,20 @@ def _call(call):
 
 def _joined(chunks):
     """Text by kind, finish reasons and tool calls of a stream."""
-    out = {"text": "", "content": "", "reasoning": "", "reasons": [], "calls": []}
+    out = {"text": "", "content": "", "reasoning": "", "reasons": []}
+    calls = {}
     for chunk in chunks:
         for choice in chunk["choices"]:
             delta = choice.get("delta", {})
             out["text"] += choice.get("text", "")
             out["content"] += delta.get("content") or ""
             out["reasoning"] += delta.get("reasoning") or ""
-            out["calls"] += [_call(c) for c in delta.get("tool_calls", [])]
+            for call in delta.get("tool_calls", []):
+                function = calls.setdefault(call["index"], {"name": "", "arguments": ""})
+                for key, text in call["function"].items():
+                    function[key] += text
             out["reasons"] += [choice["finish_reason"]] if choice["finish_reason"] else []
+    out["calls"] = [_call({"function": function}) for function in calls.values()]
     return out
 
 

@@ -1,6 +1,6 @@
 //! `verbatim generate`: one prompt, streamed to standard output.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::{Map, Value, json};
 use verbatim_engine::{Engine, EngineOptions, Stats};
 
@@ -26,10 +26,11 @@ pub(super) fn run(args: &GenerateArgs) -> Result<()> {
     let mut written = Written::default();
     let outcome = loop {
         match running.next_blocking() {
-            Event::Prefill { .. } => {}
-            Event::Step(step) => written.add(args, step.deltas)?,
-            Event::Failed(e) => return Err(e.into()),
-            Event::Finished(outcome) => break outcome,
+            Some(Event::Started(_) | Event::Prefill { .. }) => {}
+            Some(Event::Step(step)) => written.add(args, step.deltas)?,
+            Some(Event::Failed(e)) => return Err(e.into()),
+            Some(Event::Finished(outcome)) => break outcome,
+            None => bail!("the generation ended without a last word"),
         }
     };
     written.add(args, outcome.deltas.clone())?;
@@ -65,11 +66,9 @@ fn request(args: &GenerateArgs, engine: &Engine, text: &str) -> Result<Request> 
         Prompt::Chat(Chat { messages, template_kwargs, ..Chat::default() })
     };
     Ok(Request {
-        prompt,
-        max_tokens: args.max_tokens,
         sampling: args.sampling(),
         stop: args.stop.clone(),
-        top_logprobs: None,
+        ..Request::new(prompt, args.max_tokens)
     })
 }
 
@@ -96,7 +95,7 @@ impl Written {
                     self.reasoning.push_str(&text);
                 }
                 // No tools are offered here, so a call is content.
-                Delta::ToolCall(_) => {}
+                Delta::CallStart { .. } | Delta::CallArguments(_) | Delta::CallEnd { .. } => {}
             }
         }
         Ok(())

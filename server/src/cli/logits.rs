@@ -41,7 +41,7 @@ pub(super) fn run(args: &LogitsArgs) -> Result<()> {
     let mut trace = Trace::new(file, &prompt, args.steps)?;
     while let Some(event) = generation.next_blocking() {
         match event {
-            Event::Prefill { .. } | Event::Tensor(_) => {}
+            Event::Started { .. } | Event::Prefill { .. } | Event::Tensor(_) => {}
             Event::Token(token) => trace.add(&token)?,
             Event::Failed(e) => return Err(e.into()),
             Event::Finished(_) => return trace.save(&out),

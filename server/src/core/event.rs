@@ -5,6 +5,8 @@ use verbatim_engine::{Stats, TokenLogprob};
 /// One event. `Finished` or `Failed` is the last.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
+    /// The engine took the request up.
+    Started(Start),
     /// `done` of `total` prompt tokens are processed.
     Prefill {
         /// Prompt tokens processed.
@@ -20,6 +22,15 @@ pub enum Event {
     Failed(verbatim_engine::Error),
 }
 
+/// What is known when a request is taken up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Those whose state was still there from earlier requests.
+    pub cached_tokens: usize,
+}
+
 /// A token and what it released.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
@@ -32,25 +43,27 @@ pub struct Step {
 }
 
 /// A piece of output.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delta {
     /// Of the answer.
     Content(String),
     /// Of the thinking before it.
     Reasoning(String),
-    /// A complete tool call.
-    ToolCall(ToolCall),
-}
-
-/// A call of a tool that the client offered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ToolCall {
-    /// Unique name of this call.
-    pub id: String,
-    /// The tool.
-    pub name: String,
-    /// Arguments as JSON text.
-    pub arguments: String,
+    /// A tool call begins. Until its end there are only its arguments.
+    CallStart {
+        /// Unique name of this call.
+        id: String,
+        /// The tool.
+        name: String,
+    },
+    /// More of the arguments of the call that began last, as JSON text.
+    CallArguments(String),
+    /// The call that began last ends.
+    CallEnd {
+        /// Its arguments are whole. Where they are not, the call was malformed or cut off after it
+        /// had begun: it is void, and its text follows as content.
+        complete: bool,
+    },
 }
 
 /// How a generation ended.

@@ -1,13 +1,15 @@
 //! The one request and event type that every protocol translates to and from.
 
+mod answer;
 mod event;
 mod prepare;
 mod request;
 mod run;
 mod translate;
 
-pub use event::{Delta, Event, Outcome, Step, StopReason, ToolCall};
+pub use answer::{Answer, Part, ToolCall};
+pub use event::{Delta, Event, Outcome, Start, Step, StopReason};
 pub use prepare::{Prepared, Rendering};
-pub use request::{Chat, Prompt, Request};
+pub use request::{Chat, Format, Prompt, Request, ToolChoice};
 pub use run::Running;
 pub use translate::Translator;

@@ -24,10 +24,8 @@ pub struct Rendering {
 /// A request that is ready to submit.
 #[derive(Debug)]
 pub struct Prepared {
-    /// What the engine takes.
-    pub request: GenerateRequest,
-    /// Reads the engine's events.
-    pub translator: Translator,
+    /// What the engine takes and who reads its events, choice by choice.
+    pub generations: Vec<(GenerateRequest, Translator)>,
 }
 
 impl Prepared {
@@ -53,7 +51,21 @@ impl Prepared {
             generate.sampling.xtc_special_tokens = special;
         }
         let translator = Translator::new(tokenizer.tool_format(), tools.unwrap_or_default());
-        Ok(Self { request: generate, translator })
+        let generations = (0..request.choices as u64)
+            .map(|choice| {
+                let mut generate = generate.clone();
+                // Each choice is what a request with a seed of its own would get.
+                generate.sampling.seed =
+                    generate.sampling.seed.map(|seed| seed.wrapping_add(choice));
+                (generate, translator.clone())
+            })
+            .collect();
+        Ok(Self { generations })
+    }
+
+    /// Tokens of the prompt.
+    pub fn prompt_tokens(&self) -> usize {
+        self.generations.first().map_or(0, |(request, _)| request.prompt.len())
     }
 }
 

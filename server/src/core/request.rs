@@ -18,6 +18,41 @@ pub struct Request {
     pub stop: Vec<String>,
     /// Report log-probabilities with this many alternatives.
     pub top_logprobs: Option<usize>,
+    /// Answers to the same prompt.
+    pub choices: usize,
+    /// What the answer has to look like.
+    pub format: Format,
+    /// Names of adapters whose products are added, in this order; `None` leaves the choice to the
+    /// server, an empty list is the base model.
+    pub adapters: Option<Vec<String>>,
+}
+
+impl Request {
+    /// A greedy request for one answer of at most `max_tokens` tokens.
+    pub fn new(prompt: Prompt, max_tokens: usize) -> Self {
+        Self {
+            prompt,
+            max_tokens,
+            sampling: Sampling::default(),
+            stop: Vec::new(),
+            top_logprobs: None,
+            choices: 1,
+            format: Format::default(),
+            adapters: None,
+        }
+    }
+}
+
+/// What an answer has to look like.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Format {
+    /// Anything.
+    #[default]
+    Text,
+    /// A JSON object.
+    JsonObject,
+    /// JSON that this schema allows.
+    JsonSchema(Value),
 }
 
 /// What the model continues.
@@ -38,8 +73,28 @@ pub struct Chat {
     pub messages: Vec<Value>,
     /// Tools as the template sees them; empty offers none.
     pub tools: Vec<Value>,
+    /// Which of them may or must be called.
+    pub tool_choice: ToolChoice,
+    /// At most one call per answer.
+    pub one_call: bool,
+    /// Whether the model is to think before it answers; `None` leaves it to the template.
+    pub thinking: Option<bool>,
     /// Variables for the template beside the server's own.
     pub template_kwargs: Map<String, Value>,
     /// Prefixes per role, for models without a template.
     pub role_mapping: Option<BTreeMap<String, String>>,
+}
+
+/// Which tools may or must be called.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ToolChoice {
+    /// The model decides.
+    #[default]
+    Auto,
+    /// None, although they are offered.
+    None,
+    /// At least one.
+    Required,
+    /// This one.
+    Named(String),
 }

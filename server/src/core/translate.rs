@@ -7,13 +7,13 @@ use verbatim_engine::{
     text::{Channel, ToolFormat},
 };
 
-use super::{Delta, Event, Outcome, Step, StopReason, ToolCall};
+use super::{Delta, Event, Outcome, Start, Step, StopReason, ToolCall};
 
 /// Reads the events of one generation.
 ///
-/// A tool call becomes a [`Delta::ToolCall`] when it is complete, well-formed, and tools were
+/// A tool call becomes a call's deltas when it is complete, well-formed, and tools were
 /// offered. Otherwise its text, markers included, is content: nothing the model wrote gets lost.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Translator {
     format: Option<ToolFormat>,
     tools: Vec<Value>,
@@ -31,6 +31,9 @@ impl Translator {
     /// The core event of an engine event; `None` for events that no protocol shows.
     pub fn translate(&mut self, event: EngineEvent) -> Option<Event> {
         Some(match event {
+            EngineEvent::Started { prompt_tokens, cached_tokens } => {
+                Event::Started(Start { prompt_tokens, cached_tokens })
+            }
             EngineEvent::Prefill { done, total } => Event::Prefill { done, total },
             EngineEvent::Token(token) => Event::Step(self.step(token)),
             EngineEvent::Tensor(_) => return None,
@@ -84,7 +87,11 @@ impl Translator {
         match self.parse(&body) {
             Some(calls) => {
                 self.called = true;
-                deltas.extend(calls.into_iter().map(Delta::ToolCall));
+                for ToolCall { id, name, arguments } in calls {
+                    deltas.push(Delta::CallStart { id, name });
+                    deltas.push(Delta::CallArguments(arguments));
+                    deltas.push(Delta::CallEnd { complete: true });
+                }
             }
             None => push_content(deltas, self.markup(&body, true)),
         }

@@ -7,17 +7,33 @@ use serde_json::{Map, Value};
 use super::{
     messages,
     options::{Defaults, Options, refuse_unless, whitelisted},
+    reply::Kind,
 };
 use crate::{
     core::{Chat, Prompt, Request},
     error::{ApiError, ApiResult},
     limits,
-    wire::fields::{Fields, wrong_type},
+    state::AppState,
+    wire::{
+        fields::{Fields, wrong_type},
+        protocol::{Ask, Protocol},
+    },
 };
 
 /// Template variables that a request may set. Anything else could redirect the rendering itself.
 const TEMPLATE_KWARGS: &[&str] =
     &["enable_thinking", "preserve_thinking", "reasoning_effort", "thinking", "thinking_budget"];
+
+/// `/v1/chat/completions`.
+#[derive(Debug)]
+pub struct ChatCompletions;
+
+impl Protocol for ChatCompletions {
+    fn parse(&self, state: &AppState, body: &[u8]) -> ApiResult<Ask> {
+        let (options, request) = parse(body, &state.config.defaults)?;
+        Ok(options.ask(Kind::Chat, state, request))
+    }
+}
 
 /// Parses a body.
 pub fn parse(body: &[u8], defaults: &Defaults) -> ApiResult<(Options, Request)> {
@@ -31,7 +47,7 @@ pub fn parse(body: &[u8], defaults: &Defaults) -> ApiResult<(Options, Request)> 
     let tools = take_tools(&mut body)?;
     let role_mapping = take_role_mapping(&mut body)?;
     body.finish()?;
-    let chat = Chat { messages, tools, template_kwargs, role_mapping };
+    let chat = Chat { messages, tools, template_kwargs, role_mapping, ..Chat::default() };
     let request = options.request(Prompt::Chat(chat));
     Ok((options, request))
 }

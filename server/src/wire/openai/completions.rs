@@ -2,12 +2,30 @@
 
 use serde_json::Value;
 
-use super::options::{Defaults, Options, refuse_unless};
+use super::{
+    options::{Defaults, Options, refuse_unless},
+    reply::Kind,
+};
 use crate::{
     core::{Prompt, Request},
     error::{ApiError, ApiResult},
-    wire::fields::Fields,
+    state::AppState,
+    wire::{
+        fields::Fields,
+        protocol::{Ask, Protocol},
+    },
 };
+
+/// `/v1/completions`.
+#[derive(Debug)]
+pub struct Completions;
+
+impl Protocol for Completions {
+    fn parse(&self, state: &AppState, body: &[u8]) -> ApiResult<Ask> {
+        let (options, request) = parse(body, &state.config.defaults)?;
+        Ok(options.ask(Kind::Text, state, request))
+    }
+}
 
 /// Parses a body. The prompt is text, or the token ids of one prompt.
 pub fn parse(body: &[u8], defaults: &Defaults) -> ApiResult<(Options, Request)> {

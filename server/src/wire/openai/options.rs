@@ -1,15 +1,20 @@
 //! The fields that both endpoints share: generation options, how to answer, and what is refused.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Map, Value};
 use verbatim_engine::{Sampling, limits as engine_limits};
 
+use super::reply::{Answering, Envelope, Kind};
 use crate::{
     core::{Prompt, Request},
     error::{ApiError, ApiResult},
     limits,
-    wire::fields::{Bounds, Fields, integer, to_count, wrong_type},
+    state::AppState,
+    wire::{
+        fields::{Bounds, Fields, integer, to_count, wrong_type},
+        protocol::Ask,
+    },
 };
 
 /// The name that stands for the served model.
@@ -317,14 +322,25 @@ pub(super) fn whitelisted(
 }
 
 impl Options {
+    /// What the endpoint `kind` makes of a body with these options.
+    pub(super) fn ask(self, kind: Kind, state: &AppState, request: Request) -> Ask {
+        let envelope = Envelope::new(
+            kind,
+            self.model.clone(),
+            Arc::clone(&state.fingerprint),
+            Arc::clone(&state.vocabulary),
+        );
+        let reply = Answering::new(envelope, request.choices, self.include_usage);
+        Ask { model: self.model, stream: self.stream, request, reply: Box::new(reply) }
+    }
+
     /// The request of these options for `prompt`.
     pub fn request(&self, prompt: Prompt) -> Request {
         Request {
-            prompt,
-            max_tokens: self.max_tokens,
             sampling: self.sampling.clone(),
             stop: self.stop.clone(),
             top_logprobs: self.top_logprobs,
+            ..Request::new(prompt, self.max_tokens)
         }
     }
 }

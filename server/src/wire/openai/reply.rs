@@ -5,12 +5,18 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 use verbatim_engine::Stats;
 
 use super::logprobs::{Entries, Vocabulary};
-use crate::core::{Delta, Outcome, Step, ToolCall};
+use crate::{
+    core::{Answer, Delta, Outcome, Start, Step, ToolCall},
+    error::ApiError,
+    sse,
+    wire::protocol::Reply,
+};
 
 /// Which endpoint answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +29,7 @@ pub enum Kind {
 
 /// What all JSON of one response shares.
 #[derive(Debug, Clone)]
-pub struct Reply {
+pub struct Envelope {
     kind: Kind,
     id: String,
     created: u64,
@@ -32,7 +38,7 @@ pub struct Reply {
     vocabulary: Arc<dyn Vocabulary>,
 }
 
-impl Reply {
+impl Envelope {
     /// A response to a request that named `model`.
     pub fn new(
         kind: Kind,
@@ -75,68 +81,90 @@ pub fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
-/// Writes a stream's chunks.
-#[derive(Debug)]
-pub struct Chunks {
-    reply: Reply,
+/// What a stream has written of one choice.
+#[derive(Debug, Default)]
+struct Progress {
     role_sent: bool,
-    tool_calls: usize,
+    calls: usize,
     logprobs: Entries,
 }
 
-impl Chunks {
-    /// The chunks of one response.
-    pub fn new(reply: Reply) -> Self {
-        Self { reply, role_sent: false, tool_calls: 0, logprobs: Entries::default() }
+/// Answers Chat Completions and Completions.
+#[derive(Debug)]
+pub struct Answering {
+    reply: Envelope,
+    include_usage: bool,
+    choices: Vec<Progress>,
+    usage: Option<Usage>,
+}
+
+impl Answering {
+    /// An answer with `choices` choices; `include_usage` ends a stream with a usage chunk.
+    pub fn new(reply: Envelope, choices: usize, include_usage: bool) -> Self {
+        let choices = (0..choices).map(|_| Progress::default()).collect();
+        Self { reply, include_usage, choices, usage: None }
     }
 
-    /// The chunks of a token; none while its text is held back.
-    pub fn step(&mut self, step: Step) -> Vec<Value> {
-        if let Some(logprob) = &step.logprob {
-            self.logprobs.push(&*self.reply.vocabulary, step.token, logprob);
-        }
-        self.deltas(step.deltas)
+    fn deltas(&mut self, at: usize, deltas: Vec<Delta>) -> Vec<Bytes> {
+        deltas.into_iter().filter_map(|delta| self.one(at, delta)).collect()
     }
 
-    /// The chunks of an end; `usage` appends a usage chunk.
-    pub fn finish(&mut self, outcome: Outcome, usage: bool) -> Vec<Value> {
-        let mut chunks = self.deltas(outcome.deltas);
-        let choice = match self.reply.kind {
-            Kind::Chat => json!({"delta": self.delta(Map::new())}),
-            Kind::Text => json!({"text": ""}),
-        };
-        chunks.push(self.chunk(choice, Some(outcome.reason.word())));
-        if usage {
-            let mut last = self.reply.envelope(self.reply.stream_object(), &json!([]));
-            last.insert("usage".to_owned(), usage_json(&outcome.stats));
-            chunks.push(last.into());
-        }
-        chunks
-    }
-
-    fn deltas(&mut self, deltas: Vec<Delta>) -> Vec<Value> {
-        deltas.into_iter().filter_map(|delta| self.one(delta)).collect()
-    }
-
-    fn one(&mut self, delta: Delta) -> Option<Value> {
+    fn one(&mut self, at: usize, delta: Delta) -> Option<Bytes> {
         let choice = match (self.reply.kind, delta) {
             (Kind::Text, Delta::Content(text)) => json!({"text": text}),
             // A plain completion is asked for without markers, so it has content only.
             (Kind::Text, _) => return None,
             (Kind::Chat, delta) => {
-                let (key, value) = match delta {
-                    Delta::Content(text) => ("content", text.into()),
-                    Delta::Reasoning(text) => ("reasoning", text.into()),
-                    Delta::ToolCall(call) => {
-                        let index = self.tool_calls;
-                        self.tool_calls += 1;
-                        ("tool_calls", json!([tool_call(&call, Some(index))]))
-                    }
-                };
-                json!({"delta": self.delta(Map::from_iter([(key.to_owned(), value)]))})
+                let (key, value) = self.choices[at].read(delta)?;
+                json!({"delta": self.choices[at].delta(Map::from_iter([(key.to_owned(), value)]))})
             }
         };
-        Some(self.chunk(choice, None))
+        Some(self.chunk(at, choice, None))
+    }
+
+    fn chunk(&mut self, at: usize, fields: Value, finish_reason: Option<&str>) -> Bytes {
+        let logprobs = self.choices[at].logprobs.take(self.reply.kind);
+        let mut choice = choice(at, finish_reason, logprobs);
+        if let Value::Object(fields) = fields {
+            choice.extend(fields);
+        }
+        let chunk = self.reply.envelope(self.reply.stream_object(), &json!([choice]));
+        sse::data(&chunk.into())
+    }
+
+    fn choice(&self, at: usize, answer: &Answer) -> Value {
+        let kind = self.reply.kind;
+        let mut logprobs = Entries::default();
+        for (token, logprob) in &answer.logprobs {
+            logprobs.push(&*self.reply.vocabulary, *token, logprob);
+        }
+        let reason = answer.outcome.as_ref().map(|outcome| outcome.reason.word());
+        let mut choice = choice(at, reason, logprobs.take(kind));
+        match kind {
+            Kind::Text => choice.insert("text".to_owned(), answer.content().into()),
+            Kind::Chat => choice.insert("message".to_owned(), message(answer)),
+        };
+        choice.into()
+    }
+}
+
+impl Progress {
+    /// The delta's field and value.
+    fn read(&mut self, delta: Delta) -> Option<(&'static str, Value)> {
+        Some(match delta {
+            Delta::Content(text) => ("content", text.into()),
+            Delta::Reasoning(text) => ("reasoning", text.into()),
+            Delta::CallStart { id, name } => {
+                self.calls += 1;
+                let call = ToolCall { id, name, arguments: String::new() };
+                ("tool_calls", json!([tool_call(&call, Some(self.calls - 1))]))
+            }
+            Delta::CallArguments(text) => {
+                let index = self.calls.saturating_sub(1);
+                ("tool_calls", json!([{"index": index, "function": {"arguments": text}}]))
+            }
+            Delta::CallEnd { .. } => return None,
+        })
     }
 
     /// The role goes with the first delta only: clients that concatenate would repeat it.
@@ -148,81 +176,66 @@ impl Chunks {
         delta.extend(rest);
         delta.into()
     }
-
-    fn chunk(&mut self, fields: Value, finish_reason: Option<&str>) -> Value {
-        let mut choice = choice(finish_reason, self.logprobs.take(self.reply.kind));
-        if let Value::Object(fields) = fields {
-            choice.extend(fields);
-        }
-        self.reply.envelope(self.reply.stream_object(), &json!([choice])).into()
-    }
 }
 
-/// Collects a whole response.
-#[derive(Debug)]
-pub struct Whole {
-    reply: Reply,
-    content: String,
-    reasoning: String,
-    tool_calls: Vec<Value>,
-    logprobs: Entries,
-}
-
-impl Whole {
-    /// An empty response.
-    pub fn new(reply: Reply) -> Self {
-        Self {
-            reply,
-            content: String::new(),
-            reasoning: String::new(),
-            tool_calls: Vec::new(),
-            logprobs: Entries::default(),
-        }
+impl Reply for Answering {
+    fn start(&mut self, _: Start) -> Vec<Bytes> {
+        Vec::new()
     }
 
-    /// Adds a token.
-    pub fn step(&mut self, step: Step) {
+    fn step(&mut self, choice: usize, step: Step) -> Vec<Bytes> {
         if let Some(logprob) = &step.logprob {
-            self.logprobs.push(&*self.reply.vocabulary, step.token, logprob);
+            self.choices[choice].logprobs.push(&*self.reply.vocabulary, step.token, logprob);
         }
-        self.deltas(step.deltas);
+        self.deltas(choice, step.deltas)
     }
 
-    /// The response of a generation that ended with `outcome`.
-    pub fn finish(mut self, outcome: Outcome) -> Value {
-        self.deltas(outcome.deltas);
-        let kind = self.reply.kind;
-        let mut choice = choice(Some(outcome.reason.word()), self.logprobs.take(kind));
-        let object = match kind {
-            Kind::Text => {
-                choice.insert("text".to_owned(), self.content.into());
-                "text_completion"
-            }
-            Kind::Chat => {
-                choice.insert(
-                    "message".to_owned(),
-                    message(self.content, self.reasoning, self.tool_calls),
-                );
-                "chat.completion"
-            }
+    fn finish(&mut self, choice: usize, outcome: Outcome) -> Vec<Bytes> {
+        self.usage.get_or_insert_default().add(&outcome.stats);
+        let mut chunks = self.deltas(choice, outcome.deltas);
+        let last = match self.reply.kind {
+            Kind::Chat => json!({"delta": self.choices[choice].delta(Map::new())}),
+            Kind::Text => json!({"text": ""}),
         };
-        let mut response = self.reply.envelope(object, &json!([choice]));
-        response.insert("usage".to_owned(), usage_json(&outcome.stats));
+        chunks.push(self.chunk(choice, last, Some(outcome.reason.word())));
+        chunks
+    }
+
+    fn end(&mut self) -> Vec<Bytes> {
+        let mut last = Vec::new();
+        if let Some(usage) = self.usage.take().filter(|_| self.include_usage) {
+            let mut chunk = self.reply.envelope(self.reply.stream_object(), &json!([]));
+            chunk.insert("usage".to_owned(), usage.json());
+            last.push(sse::data(&chunk.into()));
+        }
+        last.push(Bytes::from_static(sse::DONE));
+        last
+    }
+
+    fn fail(&mut self, error: &ApiError) -> Vec<Bytes> {
+        vec![sse::data(&error.to_json())]
+    }
+
+    fn whole(self: Box<Self>, answers: Vec<Answer>) -> Value {
+        let mut usage = Usage::default();
+        for outcome in answers.iter().filter_map(|answer| answer.outcome.as_ref()) {
+            usage.add(&outcome.stats);
+        }
+        let choices: Vec<Value> =
+            answers.iter().enumerate().map(|(at, answer)| self.choice(at, answer)).collect();
+        let object = match self.reply.kind {
+            Kind::Text => "text_completion",
+            Kind::Chat => "chat.completion",
+        };
+        let mut response = self.reply.envelope(object, &choices.into());
+        response.insert("usage".to_owned(), usage.json());
         response.into()
     }
-
-    fn deltas(&mut self, deltas: Vec<Delta>) {
-        for delta in deltas {
-            match delta {
-                Delta::Content(text) => self.content.push_str(&text),
-                Delta::Reasoning(text) => self.reasoning.push_str(&text),
-                Delta::ToolCall(call) => self.tool_calls.push(tool_call(&call, None)),
-            }
-        }
-    }
 }
 
-fn message(content: String, reasoning: String, tool_calls: Vec<Value>) -> Value {
+fn message(answer: &Answer) -> Value {
+    let (content, reasoning) = (answer.content(), answer.reasoning());
+    let tool_calls: Vec<Value> = answer.calls().map(|call| tool_call(call, None)).collect();
     let mut message = Map::new();
     message.insert("role".to_owned(), "assistant".into());
     let content = if content.is_empty() { Value::Null } else { content.into() };
@@ -236,9 +249,9 @@ fn message(content: String, reasoning: String, tool_calls: Vec<Value>) -> Value 
     message.into()
 }
 
-fn choice(finish_reason: Option<&str>, logprobs: Option<Value>) -> Map<String, Value> {
+fn choice(at: usize, finish_reason: Option<&str>, logprobs: Option<Value>) -> Map<String, Value> {
     let mut choice = Map::new();
-    choice.insert("index".to_owned(), 0.into());
+    choice.insert("index".to_owned(), at.into());
     choice.insert("finish_reason".to_owned(), finish_reason.into());
     if let Some(logprobs) = logprobs {
         choice.insert("logprobs".to_owned(), logprobs);
@@ -258,11 +271,27 @@ fn tool_call(call: &ToolCall, index: Option<usize>) -> Value {
     json
 }
 
-fn usage_json(stats: &Stats) -> Value {
-    json!({
-        "prompt_tokens": stats.prompt_tokens,
-        "completion_tokens": stats.generated_tokens,
-        "total_tokens": stats.prompt_tokens + stats.generated_tokens,
-        "prompt_tokens_details": {"cached_tokens": stats.cached_tokens},
-    })
+/// Tokens of all choices; their prompt is one.
+#[derive(Debug, Default)]
+struct Usage {
+    prompt: usize,
+    cached: usize,
+    completion: usize,
+}
+
+impl Usage {
+    fn add(&mut self, stats: &Stats) {
+        self.prompt = stats.prompt_tokens;
+        self.cached = self.cached.max(stats.cached_tokens);
+        self.completion += stats.generated_tokens;
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "prompt_tokens": self.prompt,
+            "completion_tokens": self.completion,
+            "total_tokens": self.prompt + self.completion,
+            "prompt_tokens_details": {"cached_tokens": self.cached},
+        })
+    }
 }
