@@ -18,6 +18,8 @@ use crate::{
     guard::guard,
     health,
     http::json_response,
+    metrics::{self, Facts},
+    openapi,
     state::AppState,
     wire::openai::{chat::ChatCompletions, completions::Completions, models},
 };
@@ -37,6 +39,10 @@ pub enum Endpoint {
     Model,
     /// Whether the server can do its work.
     Health,
+    /// Counters for a monitoring system.
+    Metrics,
+    /// This API's description.
+    OpenApi,
     /// The chat page.
     Page,
 }
@@ -49,10 +55,26 @@ pub const ROUTES: &[(&str, Endpoint)] = &[
     ("/v1/models", Endpoint::Models),
     ("/v1/models/{*id}", Endpoint::Model),
     ("/health", Endpoint::Health),
+    ("/metrics", Endpoint::Metrics),
+    ("/openapi.json", Endpoint::OpenApi),
     ("/", Endpoint::Page),
 ];
 
+/// The route of the path template that a request matched.
+pub fn route(template: &str) -> Option<(&'static str, Endpoint)> {
+    ROUTES.iter().find(|(path, _)| *path == template).copied()
+}
+
 impl Endpoint {
+    /// Whether it is answered without a key.
+    pub fn is_public(self, public_metrics: bool) -> bool {
+        match self {
+            Self::Health | Self::Page => true,
+            Self::Metrics => public_metrics,
+            _ => false,
+        }
+    }
+
     fn handler(self) -> MethodRouter<Arc<AppState>> {
         match self {
             Self::Chat => post(|State(state): State<Arc<AppState>>, request: Request| {
@@ -64,6 +86,8 @@ impl Endpoint {
             Self::Models => get(list_models),
             Self::Model => get(one_model),
             Self::Health => get(report_health),
+            Self::Metrics => get(report_metrics),
+            Self::OpenApi => get(describe),
             Self::Page => get(page),
         }
     }
@@ -94,9 +118,23 @@ async fn one_model(
 
 async fn report_health(State(state): State<Arc<AppState>>) -> Response {
     let kv = &state.engine.model().kv;
-    let (status, body) =
-        health::report(&state.health(), state.config.stuck_after, state.is_draining(), kv);
+    let health = state.health();
+    let (status, body) = health::report(&health, state.condition(&health), kv);
     json_response(status, &body)
+}
+
+async fn report_metrics(State(state): State<Arc<AppState>>) -> Response {
+    let health = state.health();
+    let condition = state.condition(&health);
+    let facts = Facts { health, condition, model: &state.model_id, started: state.created };
+    let mut response = Response::new(Body::from(metrics::report(&state.metrics, &facts)));
+    let content_type = HeaderValue::from_static(metrics::CONTENT_TYPE);
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
+}
+
+async fn describe() -> Response {
+    json_response(StatusCode::OK, &openapi::document())
 }
 
 async fn page() -> Response {

@@ -16,8 +16,11 @@ use verbatim_engine::{Engine, Health};
 use crate::{
     core::Rendering,
     error::ApiResult,
+    health::Condition,
     http::BodyReader,
+    keys::Keys,
     limits,
+    metrics::Metrics,
     origin::OriginPolicy,
     version,
     vocabulary::TokenizerVocabulary,
@@ -41,6 +44,10 @@ pub struct ServeConfig {
     pub stuck_after: Duration,
     /// Which web pages may ask.
     pub origins: OriginPolicy,
+    /// Who may ask.
+    pub keys: Keys,
+    /// `/metrics` needs no key.
+    pub public_metrics: bool,
     /// The model's name; the directory's when `None`.
     pub model_name: Option<String>,
 }
@@ -54,6 +61,8 @@ impl Default for ServeConfig {
             body_timeout: limits::DEFAULT_BODY_TIMEOUT,
             stuck_after: limits::DEFAULT_STUCK_AFTER,
             origins: OriginPolicy::default(),
+            keys: Keys::default(),
+            public_metrics: false,
             model_name: None,
         }
     }
@@ -79,6 +88,8 @@ pub struct AppState {
     pub preparing: Arc<Semaphore>,
     /// Reads request bodies.
     pub bodies: BodyReader,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     aliases: Vec<String>,
     draining: AtomicBool,
     cut: watch::Sender<bool>,
@@ -125,6 +136,7 @@ impl AppState {
             fingerprint: version::fingerprint().into(),
             preparing: Arc::new(Semaphore::new(limits::MAX_PREPARING)),
             bodies: BodyReader::new(config.max_body_bytes, config.body_timeout),
+            metrics: Arc::default(),
             config,
             aliases,
             draining: AtomicBool::new(false),
@@ -148,6 +160,11 @@ impl AppState {
     /// The worker's condition.
     pub fn health(&self) -> Health {
         (self.probe)()
+    }
+
+    /// How that condition is to be judged.
+    pub fn condition(&self, health: &Health) -> Condition {
+        Condition::of(health, self.config.stuck_after, self.is_draining())
     }
 
     /// Refuses new generations from now on.

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Template variables that a request may set. Anything else could redirect the rendering itself.
-const TEMPLATE_KWARGS: &[&str] =
+pub(super) const TEMPLATE_KWARGS: &[&str] =
     &["enable_thinking", "preserve_thinking", "reasoning_effort", "thinking", "thinking_budget"];
 
 /// `/v1/chat/completions`.

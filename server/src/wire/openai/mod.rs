@@ -8,5 +8,6 @@ mod messages;
 pub mod models;
 pub mod options;
 pub mod reply;
+pub mod schema;
 
 pub use options::{Defaults, Options};
