@@ -58,6 +58,10 @@ golden-check *args: oracle-setup
 clients *args: oracle-setup build
     @.venv/bin/python oracle/python/clients/run.py "$@"
 
+# Drive the server with the official packages of OpenAI and Anthropic, in Python and JavaScript.
+sdk *args: build
+    @python3 oracle/python/clients/sdk/run.py "$@"
+
 # Measure beside mlx-lm in alternating rounds (a quiet machine; `--readme README.md` updates the table).
 bench *args: oracle-setup build
     @cargo build --quiet --package verbatim-oracle
