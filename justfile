@@ -62,6 +62,14 @@ clients *args: oracle-setup build
 sdk *args: build
     @python3 oracle/python/clients/sdk/run.py "$@"
 
+# Keep many clients on the server at once, with adapters coming and going: --minutes N --clients N.
+soak *args: oracle-setup build
+    @.venv/bin/python oracle/python/clients/soak/soak.py "$@"
+
+# Kill the server and a fetch at random moments, and look whether what is left starts clean: --times N.
+kills *args: oracle-setup build
+    @.venv/bin/python oracle/python/clients/soak/kills.py "$@"
+
 # Measure beside mlx-lm in alternating rounds (a quiet machine; `--readme README.md` updates the table).
 bench *args: oracle-setup build
     @cargo build --quiet --package verbatim-oracle
