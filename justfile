@@ -75,6 +75,11 @@ bench *args: oracle-setup build
     @cargo build --quiet --package verbatim-oracle
     @.venv/bin/python oracle/python/bench/run.py "$@"
 
+# Measure the server beside mlx_lm.server and optiq serve (a quiet machine; `--readme README.md` updates the table).
+head-to-head *args: oracle-setup build
+    @cargo build --quiet --package verbatim-oracle
+    @.venv/bin/python oracle/python/bench/head_to_head.py "$@"
+
 # Measure long contexts with plain and quantized keys and values beside mlx-lm and mlx-optiq (a quiet machine).
 bench-context *args: oracle-setup build
     @cargo build --quiet --package verbatim-oracle

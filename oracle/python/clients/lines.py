@@ -29,8 +29,12 @@ async def _send(port, method, path, body):
 
 async def _chunks(reader, headers):
     """The body's pieces, whether its length is told or not."""
+    if "content-length" in headers:
+        yield await reader.readexactly(int(headers["content-length"]))
+        return
     if headers.get("transfer-encoding") != "chunked":
-        yield await reader.readexactly(int(headers["content-length"])) if "content-length" in headers else await reader.read()
+        while piece := await reader.read(1 << 16):
+            yield piece
         return
     while size := int(await reader.readline() or b"0", 16):
         yield await reader.readexactly(size)
@@ -47,8 +51,8 @@ async def ask(port, method, path, body=None):
         writer.close()
 
 
-async def stream(port, path, body, leave_after=None):
-    """The events of a stream; leaves after so many of them where told to."""
+async def stream(port, path, body, leave_after=None, heard=None):
+    """The events of a stream; leaves after so many of them where told to. `heard` is called at each."""
     status, headers, reader, writer = await _send(port, "POST", path, {**body, "stream": True})
     try:
         if status != 200:
@@ -60,6 +64,8 @@ async def stream(port, path, body, leave_after=None):
                 data = [line[6:] for line in message.split(b"\n") if line.startswith(b"data: ")]
                 if data and data[0] != b"[DONE]":
                     events.append(json.loads(data[0]))
+                    if heard is not None:
+                        heard(events[-1])
             if leave_after is not None and len(events) >= leave_after:
                 return None
         return events
