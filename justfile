@@ -62,6 +62,10 @@ clients *args: oracle-setup build
 sdk *args: build
     @python3 oracle/python/clients/sdk/run.py "$@"
 
+# Run every example of docs/.
+guide *args: oracle-setup build
+    @python3 oracle/python/clients/sdk/guide.py "$@"
+
 # Keep many clients on the server at once, with adapters coming and going: --minutes N --clients N.
 soak *args: oracle-setup build
     @.venv/bin/python oracle/python/clients/soak/soak.py "$@"
