@@ -15,17 +15,33 @@ use crate::{
 #[derive(Debug)]
 pub struct Fields {
     map: Map<String, Value>,
+    /// Where the object lies in the body; empty for the body itself.
+    at: String,
 }
 
 impl Fields {
     /// Parses a request body.
     pub fn parse(body: &[u8]) -> ApiResult<Self> {
         match serde_json::from_slice(body) {
-            Ok(Value::Object(map)) => Ok(Self { map }),
+            Ok(Value::Object(map)) => Ok(Self { map, at: String::new() }),
             Ok(_) => Err(ApiError::bad_request("Request should be a JSON dictionary")),
             Err(e) => Err(ApiError::bad_request(format!("Invalid JSON in request body: {e}"))
                 .with_code("invalid_json")),
         }
+    }
+
+    /// The fields of an object that lies at `at` in the body; errors name it.
+    pub fn nested(at: impl Into<String>, value: Value) -> ApiResult<Self> {
+        let at = at.into();
+        match value {
+            Value::Object(map) => Ok(Self { map, at }),
+            _ => Err(wrong_type(&at, "dict")),
+        }
+    }
+
+    /// A field's name with where it lies.
+    pub fn label(&self, name: &str) -> String {
+        if self.at.is_empty() { name.to_owned() } else { format!("{}.{name}", self.at) }
     }
 
     /// Removes a field; `None` when it is absent or null.
@@ -38,7 +54,7 @@ impl Fields {
         match self.take(name) {
             None => Ok(default),
             Some(Value::Bool(b)) => Ok(b),
-            Some(_) => Err(wrong_type(name, "bool")),
+            Some(_) => Err(wrong_type(&self.label(name), "bool")),
         }
     }
 
@@ -47,8 +63,13 @@ impl Fields {
         match self.take(name) {
             None => Ok(None),
             Some(Value::String(s)) => Ok(Some(s)),
-            Some(_) => Err(wrong_type(name, "str")),
+            Some(_) => Err(wrong_type(&self.label(name), "str")),
         }
+    }
+
+    /// A string that has to be there.
+    pub fn required_string(&mut self, name: &str) -> ApiResult<String> {
+        self.string(name)?.ok_or_else(|| missing(&self.label(name)))
     }
 
     /// A JSON integer; `label` names the field in errors.
@@ -57,9 +78,9 @@ impl Fields {
             None => Ok(None),
             Some(Value::Number(n)) => match integer(&n) {
                 Some(i) => Ok(Some(i)),
-                None => Err(wrong_type(label, "int")),
+                None => Err(wrong_type(&self.label(label), "int")),
             },
-            Some(_) => Err(wrong_type(label, "int")),
+            Some(_) => Err(wrong_type(&self.label(label), "int")),
         }
     }
 
@@ -67,7 +88,7 @@ impl Fields {
     pub fn count(&mut self, name: &str, min: i128, default: usize) -> ApiResult<usize> {
         match self.optional_int(name, name)? {
             None => Ok(default),
-            Some(i) => to_count(name, i, min),
+            Some(i) => to_count(&self.label(name), i, min),
         }
     }
 
@@ -75,8 +96,8 @@ impl Fields {
     pub fn number(&mut self, name: &str, bounds: Bounds, default: f64) -> ApiResult<f64> {
         match self.take(name) {
             None => Ok(default),
-            Some(Value::Number(n)) => bounds.check(name, &n),
-            Some(_) => Err(wrong_type(name, "('float', 'int')")),
+            Some(Value::Number(n)) => bounds.check(&self.label(name), &n),
+            Some(_) => Err(wrong_type(&self.label(name), "('float', 'int')")),
         }
     }
 
@@ -84,8 +105,8 @@ impl Fields {
     pub fn float(&mut self, name: &str, bounds: Bounds, default: f64) -> ApiResult<f64> {
         match self.take(name) {
             None => Ok(default),
-            Some(Value::Number(n)) if n.is_f64() => bounds.check(name, &n),
-            Some(_) => Err(wrong_type(name, "float")),
+            Some(Value::Number(n)) if n.is_f64() => bounds.check(&self.label(name), &n),
+            Some(_) => Err(wrong_type(&self.label(name), "float")),
         }
     }
 
@@ -94,7 +115,7 @@ impl Fields {
         match self.take(name) {
             None => Ok(None),
             Some(Value::Object(map)) => Ok(Some(map)),
-            Some(_) => Err(wrong_type(name, "dict")),
+            Some(_) => Err(wrong_type(&self.label(name), "dict")),
         }
     }
 
@@ -104,9 +125,28 @@ impl Fields {
             None => Ok(None),
             Some(Value::Array(items)) if items.len() <= max => Ok(Some(items)),
             Some(Value::Array(_)) => {
-                Err(ApiError::field(name, format!("{name} must have at most {max} items")))
+                let name = self.label(name);
+                let message = format!("{name} must have at most {max} items");
+                Err(ApiError::field(name, message))
             }
-            Some(_) => Err(wrong_type(name, "list")),
+            Some(_) => Err(wrong_type(&self.label(name), "list")),
+        }
+    }
+
+    /// Refuses a field, by name and with the reason `why`, unless its value is `fine`.
+    pub fn refuse_unless(
+        &mut self,
+        name: &str,
+        why: &str,
+        fine: impl Fn(&Value) -> bool,
+    ) -> ApiResult<()> {
+        match self.take(name) {
+            Some(value) if !fine(&value) => {
+                let label = self.label(name);
+                let message = format!("{label} {why}");
+                Err(ApiError::unsupported(label, message))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -119,14 +159,25 @@ impl Fields {
 
     /// Refuses whatever has not been taken, by name.
     pub fn finish(self) -> ApiResult<()> {
-        match self.map.into_iter().find(|(_, v)| !v.is_null()) {
+        match self.map.iter().find(|(_, v)| !v.is_null()) {
             None => Ok(()),
             Some((name, _)) => {
-                let name = quoted(&name);
+                let name = self.label(&quoted(name));
                 let message = format!("{name} is not a field that this server honours; remove it");
                 Err(ApiError::unsupported(name, message))
             }
         }
+    }
+}
+
+/// Whether a value says nothing: null, or an empty text, list or object.
+pub fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
     }
 }
 
@@ -174,6 +225,11 @@ pub fn to_count(name: &str, i: i128, min: i128) -> ApiResult<usize> {
         return Err(ApiError::field(name, format!("{name} must be at least {min}")));
     }
     usize::try_from(i).map_err(|_| ApiError::field(name, format!("{name} is too large")))
+}
+
+/// 400 for a field that has to be there.
+pub fn missing(name: &str) -> ApiError {
+    ApiError::field(name, format!("{name} is required"))
 }
 
 /// mlx-lm's text for a value of the wrong type; types carry their Python names.
@@ -236,6 +292,16 @@ mod tests {
         let mut f = fields(r#"{"a":null,"b":null}"#);
         assert!(f.bool("a", true).unwrap());
         f.finish().unwrap();
+    }
+
+    #[test]
+    fn nested_fields_are_named_in_full() {
+        let nested = |value| Fields::nested("messages.0", value);
+        assert_eq!(nested(Value::Null).unwrap_err().message, "messages.0 must be of type dict");
+        let mut f = nested(serde_json::json!({"a": 1, "b": 2})).unwrap();
+        assert_eq!(f.bool("a", true).unwrap_err().message, "messages.0.a must be of type bool");
+        assert_eq!(f.required_string("c").unwrap_err().message, "messages.0.c is required");
+        assert_eq!(f.finish().unwrap_err().param.as_deref(), Some("messages.0.b"));
     }
 
     #[test]
