@@ -26,9 +26,9 @@ pub fn data(json: &Value) -> Bytes {
     format!("data: {json}\n\n").into()
 }
 
-/// A named event with JSON, as Anthropic's and OpenAI's typed streams have them.
-pub fn event(name: &str, json: &Value) -> Bytes {
-    format!("event: {name}\ndata: {json}\n\n").into()
+/// An event with a type line, for protocols that name their events.
+pub fn event(kind: &str, json: &Value) -> Bytes {
+    format!("event: {kind}\ndata: {json}\n\n").into()
 }
 
 /// A comment that tells how far the prompt is, as mlx-lm's server words it.
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn framing() {
         assert_eq!(data(&json!({"a": 1})), "data: {\"a\":1}\n\n");
-        assert_eq!(event("x", &json!({"a": 1})), "event: x\ndata: {\"a\":1}\n\n");
+        assert_eq!(event("x.y", &json!({"a": 1})), "event: x.y\ndata: {\"a\":1}\n\n");
         assert_eq!(progress(3, 7), ": keepalive 3/7\n\n");
     }
 

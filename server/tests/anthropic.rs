@@ -262,7 +262,7 @@ async fn a_count_is_what_a_message_reports() {
 }
 
 #[rstest]
-#[case("POST", "/v1/messages", json!({}), 400, "invalid_request_error", "model is required")]
+#[case("POST", "/v1/messages", json!({}), 400, "invalid_request_error", "model is missing")]
 #[case("POST", "/v1/messages", json!([]), 400, "invalid_request_error", "JSON dictionary")]
 #[case("POST", "/v1/messages", with(ask("a"), &json!({"foo": 1})), 400, "invalid_request_error", "foo")]
 #[case("POST", "/v1/messages", with(ask("a"), &json!({"model": "gpt"})), 404, "not_found_error", "gpt")]

@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Fields {
     map: Map<String, Value>,
-    /// Where the object lies in the body; empty for the body itself.
+    /// Where in the body the object is; empty for the body itself.
     at: String,
 }
 
@@ -30,8 +30,8 @@ impl Fields {
         }
     }
 
-    /// The fields of an object that lies at `at` in the body; errors name it.
-    pub fn nested(at: impl Into<String>, value: Value) -> ApiResult<Self> {
+    /// An object inside a body, at e.g. `tools[0]`: errors name its fields from there.
+    pub fn within(at: impl Into<String>, value: Value) -> ApiResult<Self> {
         let at = at.into();
         match value {
             Value::Object(map) => Ok(Self { map, at }),
@@ -39,7 +39,7 @@ impl Fields {
         }
     }
 
-    /// A field's name with where it lies.
+    /// How errors call the field `name`.
     pub fn label(&self, name: &str) -> String {
         if self.at.is_empty() { name.to_owned() } else { format!("{}.{name}", self.at) }
     }
@@ -67,9 +67,10 @@ impl Fields {
         }
     }
 
-    /// A string that has to be there.
-    pub fn required_string(&mut self, name: &str) -> ApiResult<String> {
-        self.string(name)?.ok_or_else(|| missing(&self.label(name)))
+    /// A string that must be there.
+    pub fn required(&mut self, name: &str) -> ApiResult<String> {
+        let label = self.label(name);
+        self.string(name)?.ok_or_else(|| missing(&label))
     }
 
     /// A JSON integer; `label` names the field in errors.
@@ -78,17 +79,18 @@ impl Fields {
             None => Ok(None),
             Some(Value::Number(n)) => match integer(&n) {
                 Some(i) => Ok(Some(i)),
-                None => Err(wrong_type(&self.label(label), "int")),
+                None => Err(wrong_type(label, "int")),
             },
-            Some(_) => Err(wrong_type(&self.label(label), "int")),
+            Some(_) => Err(wrong_type(label, "int")),
         }
     }
 
     /// A count of at least `min`.
     pub fn count(&mut self, name: &str, min: i128, default: usize) -> ApiResult<usize> {
-        match self.optional_int(name, name)? {
+        let label = self.label(name);
+        match self.optional_int(name, &label)? {
             None => Ok(default),
-            Some(i) => to_count(&self.label(name), i, min),
+            Some(i) => to_count(&label, i, min),
         }
     }
 
@@ -125,9 +127,9 @@ impl Fields {
             None => Ok(None),
             Some(Value::Array(items)) if items.len() <= max => Ok(Some(items)),
             Some(Value::Array(_)) => {
-                let name = self.label(name);
-                let message = format!("{name} must have at most {max} items");
-                Err(ApiError::field(name, message))
+                let label = self.label(name);
+                let message = format!("{label} must have at most {max} items");
+                Err(ApiError::field(label, message))
             }
             Some(_) => Err(wrong_type(&self.label(name), "list")),
         }
@@ -227,9 +229,9 @@ pub fn to_count(name: &str, i: i128, min: i128) -> ApiResult<usize> {
     usize::try_from(i).map_err(|_| ApiError::field(name, format!("{name} is too large")))
 }
 
-/// 400 for a field that has to be there.
+/// 400 for a field that must be there.
 pub fn missing(name: &str) -> ApiError {
-    ApiError::field(name, format!("{name} is required"))
+    ApiError::field(name, format!("{name} is missing"))
 }
 
 /// mlx-lm's text for a value of the wrong type; types carry their Python names.
@@ -296,12 +298,12 @@ mod tests {
 
     #[test]
     fn nested_fields_are_named_in_full() {
-        let nested = |value| Fields::nested("messages.0", value);
-        assert_eq!(nested(Value::Null).unwrap_err().message, "messages.0 must be of type dict");
-        let mut f = nested(serde_json::json!({"a": 1, "b": 2})).unwrap();
-        assert_eq!(f.bool("a", true).unwrap_err().message, "messages.0.a must be of type bool");
-        assert_eq!(f.required_string("c").unwrap_err().message, "messages.0.c is required");
-        assert_eq!(f.finish().unwrap_err().param.as_deref(), Some("messages.0.b"));
+        let nested = || Fields::within("a[1]", serde_json::json!({"b": 1})).unwrap();
+        assert_eq!(nested().string("b").unwrap_err().message, "a[1].b must be of type str");
+        assert_eq!(nested().finish().unwrap_err().param.as_deref(), Some("a[1].b"));
+        assert_eq!(nested().required("c").unwrap_err().message, "a[1].c is missing");
+        let e = Fields::within("a[1]", serde_json::json!(2)).unwrap_err();
+        assert_eq!(e.message, "a[1] must be of type dict");
     }
 
     #[test]

@@ -83,8 +83,8 @@ pub fn read(at: &str, role: Role, content: Value) -> ApiResult<Vec<Block>> {
 pub fn texts(at: &str, blocks: Value) -> ApiResult<Vec<String>> {
     let text = |(i, item)| {
         let at = format!("{at}.{i}");
-        let mut block = Fields::nested(&at, item)?;
-        let kind = block.required_string("type")?;
+        let mut block = Fields::within(&at, item)?;
+        let kind = block.required("type")?;
         if kind != "text" {
             return Err(refused(&at, &kind));
         }
@@ -108,14 +108,14 @@ fn items(at: &str, content: Value) -> ApiResult<Vec<Value>> {
 
 /// One block; `None` for one that no model here can read.
 fn block(at: &str, role: Role, item: Value) -> ApiResult<Option<Block>> {
-    let mut block = Fields::nested(at, item)?;
-    let kind = block.required_string("type")?;
+    let mut block = Fields::within(at, item)?;
+    let kind = block.required("type")?;
     take_cache_control(&mut block)?;
     let read = match (role, kind.as_str()) {
         (_, "text") => Some(Block::Text(take_text(&mut block)?)),
         (Role::Assistant, "thinking") => {
             block.ignore(&["signature"]);
-            Some(Block::Thinking(block.required_string("thinking")?))
+            Some(Block::Thinking(block.required("thinking")?))
         }
         (Role::Assistant, "redacted_thinking") => {
             block.ignore(&["data"]);
@@ -146,7 +146,7 @@ fn refused(at: &str, kind: &str) -> ApiError {
 
 fn take_text(block: &mut Fields) -> ApiResult<String> {
     block.refuse_unless("citations", "are not supported: remove them", is_empty)?;
-    block.required_string("text")
+    block.required("text")
 }
 
 fn take_tool_use(block: &mut Fields) -> ApiResult<ToolUse> {
@@ -154,14 +154,14 @@ fn take_tool_use(block: &mut Fields) -> ApiResult<ToolUse> {
         v.get("type").and_then(Value::as_str) == Some("direct")
     })?;
     Ok(ToolUse {
-        id: block.required_string("id")?,
-        name: block.required_string("name")?,
+        id: block.required("id")?,
+        name: block.required("name")?,
         input: block.object("input")?.ok_or_else(|| missing(&block.label("input")))?,
     })
 }
 
 fn take_tool_result(at: &str, block: &mut Fields) -> ApiResult<ToolResult> {
-    let id = block.required_string("tool_use_id")?;
+    let id = block.required("tool_use_id")?;
     let text = match block.take("content") {
         None => String::new(),
         Some(Value::String(text)) => text,
@@ -242,8 +242,8 @@ mod tests {
     #[rstest]
     #[case(User, json!(1), "messages.0.content must be a string or a list of content blocks")]
     #[case(User, json!([1]), "messages.0.content.0 must be of type dict")]
-    #[case(User, json!([{}]), "messages.0.content.0.type is required")]
-    #[case(User, json!([{"type": "text"}]), "messages.0.content.0.text is required")]
+    #[case(User, json!([{}]), "messages.0.content.0.type is missing")]
+    #[case(User, json!([{"type": "text"}]), "messages.0.content.0.text is missing")]
     #[case(User, json!([{"type": "text", "text": "a", "x": 1}]),
         "messages.0.content.0.x is not a field that this server honours; remove it")]
     #[case(User, json!([{"type": "text", "text": "a", "cache_control": 1}]),
@@ -263,12 +263,12 @@ mod tests {
     #[case(Assistant, json!([{"type": "tool_result", "tool_use_id": "t"}]),
         "messages.0.content.0: tool_result blocks cannot stand in a message of role assistant")]
     #[case(Assistant, json!([{"type": "tool_use", "id": "t", "name": "f"}]),
-        "messages.0.content.0.input is required")]
+        "messages.0.content.0.input is missing")]
     #[case(Assistant, json!([{"type": "tool_use", "id": "t", "name": "f", "input": "{}"}]),
         "messages.0.content.0.input must be of type dict")]
     #[case(Assistant, json!([{"type": "tool_use", "id": "t", "name": "f", "input": {}, "caller": {"type": "x"}}]),
         "messages.0.content.0.caller must be of type direct: tools run at the client")]
-    #[case(User, json!([{"type": "tool_result"}]), "messages.0.content.0.tool_use_id is required")]
+    #[case(User, json!([{"type": "tool_result"}]), "messages.0.content.0.tool_use_id is missing")]
     #[case(User, json!([{"type": "tool_result", "tool_use_id": "t", "content": [{"type": "image"}]}]),
         "messages.0.content.0.content.0: images are not supported: the model reads text only")]
     #[case(User, json!(vec![1; 1025]), "messages.0.content must have at most 1024 blocks")]

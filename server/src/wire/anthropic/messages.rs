@@ -59,8 +59,8 @@ fn turns(messages: Vec<Value>) -> ApiResult<Vec<Turn>> {
 }
 
 fn turn(at: String, message: Value) -> ApiResult<Turn> {
-    let mut message = Fields::nested(&at, message)?;
-    let role = match message.required_string("role")?.as_str() {
+    let mut message = Fields::within(&at, message)?;
+    let role = match message.required("role")?.as_str() {
         "user" => Role::User,
         "assistant" => Role::Assistant,
         "system" => Role::System,
@@ -369,14 +369,14 @@ mod tests {
     }
 
     #[rstest]
-    #[case(json!(null), "messages is required")]
-    #[case(json!([]), "messages is required")]
+    #[case(json!(null), "messages is missing")]
+    #[case(json!([]), "messages is missing")]
     #[case(json!({}), "messages must be of type list")]
     #[case(json!(["a"]), "messages.0 must be of type dict")]
-    #[case(json!([{"content": "a"}]), "messages.0.role is required")]
+    #[case(json!([{"content": "a"}]), "messages.0.role is missing")]
     #[case(json!([{"role": "tool", "content": "a"}]),
         "messages.0.role must be user, assistant or system, not tool")]
-    #[case(json!([{"role": "user"}]), "messages.0.content is required")]
+    #[case(json!([{"role": "user"}]), "messages.0.content is missing")]
     #[case(json!([user(json!(""))]), "messages.0.content must not be empty")]
     #[case(json!([user(json!([]))]), "messages.0.content must not be empty")]
     #[case(json!([{"role": "user", "content": "a", "name": "n"}]),

@@ -70,8 +70,8 @@ pub fn take_thinking(body: &mut Fields) -> ApiResult<Thinking> {
     const NAME: &str = "thinking";
     let mut thinking = Thinking { on: false, shown: true, budget: None };
     let Some(value) = body.take(NAME) else { return Ok(thinking) };
-    let mut fields = Fields::nested(NAME, value)?;
-    match fields.required_string("type")?.as_str() {
+    let mut fields = Fields::within(NAME, value)?;
+    match fields.required("type")?.as_str() {
         "disabled" => {}
         "adaptive" => thinking.on = true,
         "enabled" => {
@@ -102,7 +102,7 @@ pub fn take_thinking(body: &mut Fields) -> ApiResult<Thinking> {
 fn take_budget(fields: &mut Fields) -> ApiResult<usize> {
     const NAME: &str = "budget_tokens";
     let label = fields.label(NAME);
-    let budget = fields.optional_int(NAME, NAME)?.ok_or_else(|| missing(&label))?;
+    let budget = fields.optional_int(NAME, &label)?.ok_or_else(|| missing(&label))?;
     to_count(&label, budget, limits::MIN_THINKING_BUDGET as i128)
 }
 
@@ -120,7 +120,7 @@ pub fn take_output(body: &mut Fields) -> ApiResult<Output> {
     let mut output = Output::default();
     let mut format = body.take("output_format").map(|value| ("output_format".to_owned(), value));
     if let Some(value) = body.take("output_config") {
-        let mut config = Fields::nested("output_config", value)?;
+        let mut config = Fields::within("output_config", value)?;
         output.effort = take_effort(&mut config)?;
         let label = config.label("format");
         if let Some(value) = config.take("format")
@@ -154,8 +154,8 @@ fn take_effort(config: &mut Fields) -> ApiResult<Option<&'static str>> {
 }
 
 fn read_format(at: &str, value: Value) -> ApiResult<Format> {
-    let mut format = Fields::nested(at, value)?;
-    let kind = format.required_string("type")?;
+    let mut format = Fields::within(at, value)?;
+    let kind = format.required("type")?;
     if kind != "json_schema" {
         let message = format!("{at}.type must be json_schema, not {}", quoted(&kind));
         return Err(ApiError::field(format!("{at}.type"), message));
@@ -181,7 +181,7 @@ pub fn template_kwargs(thinking: Thinking, effort: Option<&str>) -> Map<String, 
 /// What is left in the body after this is unknown.
 pub fn take_rest(body: &mut Fields) -> ApiResult<()> {
     if let Some(metadata) = body.take("metadata") {
-        let mut metadata = Fields::nested("metadata", metadata)?;
+        let mut metadata = Fields::within("metadata", metadata)?;
         metadata.string("user_id")?;
         metadata.finish()?;
     }

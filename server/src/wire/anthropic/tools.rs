@@ -48,7 +48,7 @@ pub fn take(body: &mut Fields) -> ApiResult<Offer> {
 
 /// A tool's name, and the tool as templates see it.
 fn read(at: &str, tool: Value) -> ApiResult<(String, Value)> {
-    let mut tool = Fields::nested(at, tool)?;
+    let mut tool = Fields::within(at, tool)?;
     if let Some(kind) = tool.string("type")?
         && kind != "custom"
     {
@@ -57,7 +57,7 @@ fn read(at: &str, tool: Value) -> ApiResult<(String, Value)> {
             format!("{at}: the tool {kind} is not supported, only tools of type custom are");
         return Err(ApiError::unsupported(at, message));
     }
-    let name = tool.required_string("name")?;
+    let name = tool.required("name")?;
     check_name(&tool.label("name"), &name)?;
     let schema =
         tool.object("input_schema")?.ok_or_else(|| missing(&tool.label("input_schema")))?;
@@ -100,14 +100,14 @@ fn refuse_unhonoured(tool: &mut Fields) -> ApiResult<()> {
 
 fn read_choice(choice: Value, names: &[String]) -> ApiResult<(ToolChoice, bool)> {
     const AT: &str = "tool_choice";
-    let mut choice = Fields::nested(AT, choice)?;
-    let kind = choice.required_string("type")?;
+    let mut choice = Fields::within(AT, choice)?;
+    let kind = choice.required("type")?;
     let one_call = choice.bool("disable_parallel_tool_use", false)?;
     let read = match kind.as_str() {
         "auto" => ToolChoice::Auto,
         "none" => ToolChoice::None,
         "any" => ToolChoice::Required,
-        "tool" => ToolChoice::Named(choice.required_string("name")?),
+        "tool" => ToolChoice::Named(choice.required("name")?),
         other => {
             let message =
                 format!("{AT}.type must be auto, any, tool or none, not {}", quoted(other));
@@ -162,8 +162,8 @@ mod tests {
     #[case(json!({"type": "bash_20250124"}), "tools.0: the tool bash_20250124 is not supported, only tools of type custom are")]
     #[case(json!({"name": ""}), "tools.0.name must have 1 to 128 letters, digits, underscores and hyphens")]
     #[case(json!({"name": "a b"}), "tools.0.name must have 1 to 128 letters, digits, underscores and hyphens")]
-    #[case(json!({"name": null}), "tools.0.name is required")]
-    #[case(json!({"input_schema": null}), "tools.0.input_schema is required")]
+    #[case(json!({"name": null}), "tools.0.name is missing")]
+    #[case(json!({"input_schema": null}), "tools.0.input_schema is missing")]
     #[case(json!({"input_schema": {"type": "string"}}), "tools.0.input_schema.type must be \"object\"")]
     #[case(json!({"description": 1}), "tools.0.description must be of type str")]
     #[case(json!({"strict": true}), "tools.0.strict must be false: force the tool with tool_choice instead")]
@@ -198,10 +198,10 @@ mod tests {
 
     #[rstest]
     #[case(json!("auto"), "tool_choice must be of type dict")]
-    #[case(json!({}), "tool_choice.type is required")]
+    #[case(json!({}), "tool_choice.type is missing")]
     #[case(json!({"type": "required"}), "tool_choice.type must be auto, any, tool or none, not required")]
     #[case(json!({"type": "any"}), "tool_choice asks for a tool, but tools has none")]
-    #[case(json!({"type": "tool"}), "tool_choice.name is required")]
+    #[case(json!({"type": "tool"}), "tool_choice.name is missing")]
     #[case(json!({"type": "tool", "name": "g"}), "tool_choice.name: tools has no g")]
     #[case(json!({"type": "auto", "name": "g"}), "tool_choice.name is not a field that this server honours; remove it")]
     #[case(json!({"type": "auto", "disable_parallel_tool_use": 1}), "tool_choice.disable_parallel_tool_use must be of type bool")]

@@ -90,9 +90,9 @@ fn adapters_are_named(#[case] names: Value, #[case] want: &[&str]) {
 }
 
 #[rstest]
-#[case(json!({"model": null}), "model is required")]
+#[case(json!({"model": null}), "model is missing")]
 #[case(json!({"model": 1}), "model must be of type str")]
-#[case(json!({"max_tokens": null}), "max_tokens is required")]
+#[case(json!({"max_tokens": null}), "max_tokens is missing")]
 #[case(json!({"max_tokens": 0}), "max_tokens must be at least 1")]
 #[case(json!({"max_tokens": 1.5}), "max_tokens must be of type int")]
 #[case(json!({"max_tokens": 1_000_000_000}), "max_tokens must be at most 1048576")]
@@ -107,16 +107,16 @@ fn adapters_are_named(#[case] names: Value, #[case] want: &[&str]) {
 #[case(json!({"stop_sequences": ["x".repeat(1025)]}), "stop_sequences are too long")]
 #[case(json!({"stop_sequences": vec!["x"; 17]}), "stop_sequences must have at most 16 items")]
 #[case(json!({"thinking": true}), "thinking must be of type dict")]
-#[case(json!({"thinking": {}}), "thinking.type is required")]
+#[case(json!({"thinking": {}}), "thinking.type is missing")]
 #[case(json!({"thinking": {"type": "between_tools"}}), "thinking.type must be enabled, disabled or adaptive, not between_tools")]
-#[case(json!({"thinking": {"type": "enabled"}}), "thinking.budget_tokens is required")]
+#[case(json!({"thinking": {"type": "enabled"}}), "thinking.budget_tokens is missing")]
 #[case(json!({"thinking": {"type": "enabled", "budget_tokens": 100}}), "thinking.budget_tokens must be at least 1024")]
 #[case(json!({"thinking": {"type": "adaptive", "display": "all"}}), "thinking.display must be summarized or omitted, not all")]
 #[case(json!({"thinking": {"type": "disabled", "budget_tokens": 1024}}), "thinking.budget_tokens is not a field that this server honours; remove it")]
 #[case(json!({"output_config": {"effort": "huge"}}), "output_config.effort must be low, medium, high, xhigh or max, not huge")]
 #[case(json!({"output_config": {"x": 1}}), "output_config.x is not a field that this server honours; remove it")]
 #[case(json!({"output_config": {"format": {"type": "json_object"}}}), "output_config.format.type must be json_schema, not json_object")]
-#[case(json!({"output_format": {"type": "json_schema"}}), "output_format.schema is required")]
+#[case(json!({"output_format": {"type": "json_schema"}}), "output_format.schema is missing")]
 #[case(json!({"output_format": {"type": "json_schema", "schema": {}}, "output_config": {"format": {"type": "json_schema", "schema": {}}}}),
     "give output_config.format or output_format, not both")]
 #[case(json!({"adapters": 1}), "adapters must be a list of names, or names joined by +")]
@@ -132,7 +132,7 @@ fn adapters_are_named(#[case] names: Value, #[case] want: &[&str]) {
 #[case(json!({"container": "c"}), "container is not supported: no code runs here")]
 #[case(json!({"mcp_servers": [{}]}), "mcp_servers is not supported: connect to them at the client")]
 #[case(json!({"thread": {"type": "create"}}), "thread is not a field that this server honours; remove it")]
-#[case(json!({"messages": null}), "messages is required")]
+#[case(json!({"messages": null}), "messages is missing")]
 fn others_are_refused(#[case] extra: Value, #[case] message: &str) {
     let e = read(&extra).unwrap_err();
     assert_eq!((e.status.as_u16(), e.message.as_str()), (400, message));
