@@ -11,7 +11,7 @@ use axum::{
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::{generate::rounded, limits, state::AppState};
+use crate::{generate::rounded, limits, state::AppState, wire::anthropic};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -19,19 +19,20 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub async fn guard(State(state): State<Arc<AppState>>, request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     let span = tracing::info_span!("request", id = %id);
-    let mut response = checked(&state, request, next).instrument(span).await;
+    let mut response = checked(&state, &id, request, next).instrument(span).await;
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
 }
 
-async fn checked(state: &AppState, request: Request, next: Next) -> Response {
+async fn checked(state: &AppState, id: &str, request: Request, next: Next) -> Response {
     let started = Instant::now();
+    let anthropic = anthropic::errors::is_ours(request.uri().path(), request.headers());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let asked_headers = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
-    let response = match state.config.origins.check(request.headers()) {
+    let mut response = match state.config.origins.check(request.headers()) {
         Err(e) => e.into_response(),
         Ok(foreign) => {
             let mut response = if method == Method::OPTIONS {
@@ -45,6 +46,9 @@ async fn checked(state: &AppState, request: Request, next: Next) -> Response {
             response
         }
     };
+    if anthropic {
+        anthropic::errors::reword(&mut response, id);
+    }
     // Quoted, so that no client can break a line or colour the log.
     tracing::info!(
         method = %method,
@@ -65,7 +69,7 @@ fn allow(headers: &mut HeaderMap, origin: HeaderValue, asked_headers: Option<Hea
     );
     headers.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("x-request-id, retry-after"),
+        HeaderValue::from_static("x-request-id, request-id, retry-after"),
     );
     if let Some(asked) = asked_headers {
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked);

@@ -51,10 +51,16 @@ pub const MAX_CONTENT_PARTS: usize = 1_024;
 pub const MAX_TOOLS: usize = 256;
 /// Longest name of a tool, in bytes.
 pub const MAX_TOOL_NAME_BYTES: usize = 256;
+/// Longest name of a tool in Anthropic's API, in bytes.
+pub const MAX_ANTHROPIC_TOOL_NAME_BYTES: usize = 128;
+/// Least `thinking.budget_tokens` in Anthropic's API.
+pub const MIN_THINKING_BUDGET: usize = 1_024;
 /// Keys of `chat_template_kwargs` and `role_mapping`.
 pub const MAX_KWARGS: usize = 32;
 /// Longest value that an error message quotes, in characters.
 pub const MAX_QUOTED_CHARS: usize = 64;
+/// Most ids that an error message lists.
+pub const MAX_QUOTED_IDS: usize = 8;
 
 /// Tokens generated unless a request says otherwise (mlx-lm's default).
 pub const DEFAULT_MAX_TOKENS: usize = 512;

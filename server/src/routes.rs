@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Path, Request, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
@@ -19,7 +19,10 @@ use crate::{
     health,
     http::json_response,
     state::AppState,
-    wire::openai::{chat::ChatCompletions, completions::Completions, models},
+    wire::{
+        anthropic::{self, Messages},
+        openai::{chat::ChatCompletions, completions::Completions, models},
+    },
 };
 
 const PAGE: &str = include_str!("../assets/index.html");
@@ -31,6 +34,10 @@ pub enum Endpoint {
     Chat,
     /// A text's continuation.
     Completions,
+    /// A conversation's next message, in Anthropic's API.
+    Messages,
+    /// The tokens of such a conversation.
+    CountTokens,
     /// The models served.
     Models,
     /// One model.
@@ -46,6 +53,8 @@ pub const ROUTES: &[(&str, Endpoint)] = &[
     ("/v1/chat/completions", Endpoint::Chat),
     ("/chat/completions", Endpoint::Chat),
     ("/v1/completions", Endpoint::Completions),
+    ("/v1/messages", Endpoint::Messages),
+    ("/v1/messages/count_tokens", Endpoint::CountTokens),
     ("/v1/models", Endpoint::Models),
     ("/v1/models/{*id}", Endpoint::Model),
     ("/health", Endpoint::Health),
@@ -60,6 +69,12 @@ impl Endpoint {
             }),
             Self::Completions => post(|State(state): State<Arc<AppState>>, request: Request| {
                 generate::answer(state, &Completions, request)
+            }),
+            Self::Messages => post(|State(state): State<Arc<AppState>>, request: Request| {
+                generate::answer(state, &Messages, request)
+            }),
+            Self::CountTokens => post(|State(state): State<Arc<AppState>>, request: Request| {
+                anthropic::count_tokens(state, request)
             }),
             Self::Models => get(list_models),
             Self::Model => get(one_model),
@@ -80,15 +95,25 @@ pub fn router(state: Arc<AppState>) -> Router {
         .with_state(state)
 }
 
-async fn list_models(State(state): State<Arc<AppState>>) -> Response {
-    json_response(StatusCode::OK, &models::list(&state.model_id, state.created))
+async fn list_models(State(state): State<Arc<AppState>>, headers: HeaderMap) -> Response {
+    let (id, created) = (&state.model_id, state.created);
+    let list = if anthropic::errors::speaks_anthropic(&headers) {
+        anthropic::models::page(&[anthropic::models::entry(id, created)])
+    } else {
+        models::list(id, created)
+    };
+    json_response(StatusCode::OK, &list)
 }
 
 async fn one_model(
     State(state): State<Arc<AppState>>,
     Path(id): Path<String>,
+    headers: HeaderMap,
 ) -> ApiResult<Response> {
-    let entry = models::retrieve(&id, &state.model_id, state.created)?;
+    let mut entry = models::retrieve(&id, &state.model_id, state.created)?;
+    if anthropic::errors::speaks_anthropic(&headers) {
+        entry = anthropic::models::entry(&id, state.created);
+    }
     Ok(json_response(StatusCode::OK, &entry))
 }
 

@@ -72,19 +72,31 @@ impl Prepared {
 fn chat_prompt(engine: &Engine, rendering: &Rendering, chat: &Chat) -> Result<(Vec<u32>, Channel)> {
     let tokenizer = engine.tokenizer();
     let Some(template) = rendering.template.as_ref().or(engine.template()) else {
-        let text = plain_chat(&chat.messages, chat.role_mapping.as_ref());
+        let mut text = plain_chat(&chat.messages, chat.role_mapping.as_ref());
+        text.push_str(&chat.prefill);
         return Ok((encode(engine, &text, true)?, Channel::Content));
     };
     let mut kwargs = rendering.args.clone();
+    if let Some(thinking) = chat.thinking {
+        kwargs.insert("enable_thinking".to_owned(), thinking.into());
+    }
     kwargs.extend(chat.template_kwargs.clone());
-    let text = template.render(&ChatInput {
+    let mut text = template.render(&ChatInput {
         messages: &chat.messages,
         tools: (!chat.tools.is_empty()).then_some(chat.tools.as_slice()),
         add_generation_prompt: true,
         kwargs,
     })?;
+    text.push_str(&chat.prefill);
     let prompt = encode(engine, &text, false)?;
     let start = tokenizer.start_channel(&prompt);
+    if start == Channel::Reasoning && !chat.prefill.is_empty() {
+        return Err(Error::Request(
+            "the model's template begins each answer with thinking, so a begun answer cannot be \
+             gone on from"
+                .to_owned(),
+        ));
+    }
     Ok((prompt, start))
 }
 
