@@ -19,7 +19,10 @@ use crate::{
     health,
     http::json_response,
     state::AppState,
-    wire::openai::{chat::ChatCompletions, completions::Completions, models},
+    wire::{
+        openai::{chat::ChatCompletions, completions::Completions, models},
+        responses::{Responses, retrieve},
+    },
 };
 
 const PAGE: &str = include_str!("../assets/index.html");
@@ -31,6 +34,14 @@ pub enum Endpoint {
     Chat,
     /// A text's continuation.
     Completions,
+    /// A response of the model.
+    Responses,
+    /// A response that was stored.
+    Response,
+    /// What such a response answered.
+    InputItems,
+    /// The tokens of an input.
+    InputTokens,
     /// The models served.
     Models,
     /// One model.
@@ -46,6 +57,11 @@ pub const ROUTES: &[(&str, Endpoint)] = &[
     ("/v1/chat/completions", Endpoint::Chat),
     ("/chat/completions", Endpoint::Chat),
     ("/v1/completions", Endpoint::Completions),
+    ("/v1/responses", Endpoint::Responses),
+    ("/responses", Endpoint::Responses),
+    ("/v1/responses/input_tokens", Endpoint::InputTokens),
+    ("/v1/responses/{id}", Endpoint::Response),
+    ("/v1/responses/{id}/input_items", Endpoint::InputItems),
     ("/v1/models", Endpoint::Models),
     ("/v1/models/{*id}", Endpoint::Model),
     ("/health", Endpoint::Health),
@@ -61,6 +77,12 @@ impl Endpoint {
             Self::Completions => post(|State(state): State<Arc<AppState>>, request: Request| {
                 generate::answer(state, &Completions, request)
             }),
+            Self::Responses => post(|State(state): State<Arc<AppState>>, request: Request| {
+                generate::answer(state, &Responses, request)
+            }),
+            Self::Response => get(retrieve::one).delete(retrieve::forget),
+            Self::InputItems => get(retrieve::input_items),
+            Self::InputTokens => post(retrieve::input_tokens),
             Self::Models => get(list_models),
             Self::Model => get(one_model),
             Self::Health => get(report_health),

@@ -76,6 +76,9 @@ fn chat_prompt(engine: &Engine, rendering: &Rendering, chat: &Chat) -> Result<(V
         return Ok((encode(engine, &text, true)?, Channel::Content));
     };
     let mut kwargs = rendering.args.clone();
+    if let Some(thinking) = chat.thinking {
+        kwargs.insert("enable_thinking".to_owned(), thinking.into());
+    }
     kwargs.extend(chat.template_kwargs.clone());
     let text = template.render(&ChatInput {
         messages: &chat.messages,

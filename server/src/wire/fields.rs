@@ -67,6 +67,16 @@ impl Fields {
         }
     }
 
+    /// A string that has to be there.
+    pub fn required_string(&mut self, name: &str) -> ApiResult<String> {
+        self.string(name)?.ok_or_else(|| missing(&self.label(name)))
+    }
+
+    /// Whether a field is there and not null.
+    pub fn has(&self, name: &str) -> bool {
+        self.map.get(name).is_some_and(|value| !value.is_null())
+    }
+
     /// A JSON integer; `label` names the field in errors.
     pub fn optional_int(&mut self, name: &str, label: &str) -> ApiResult<Option<i128>> {
         match self.take(name) {
@@ -193,6 +203,11 @@ pub fn to_count(name: &str, i: i128, min: i128) -> ApiResult<usize> {
         return Err(ApiError::field(name, format!("{name} must be at least {min}")));
     }
     usize::try_from(i).map_err(|_| ApiError::field(name, format!("{name} is too large")))
+}
+
+/// 400 for a field that has to be there.
+pub fn missing(name: &str) -> ApiError {
+    ApiError::field(name, format!("{name} is required"))
 }
 
 /// mlx-lm's text for a value of the wrong type; types carry their Python names.

@@ -4,3 +4,4 @@
 pub mod fields;
 pub mod openai;
 pub mod protocol;
+pub mod responses;
