@@ -304,7 +304,8 @@ proptest! {
                     open = Some(event["item"]["id"].clone());
                 }
                 "response.output_item.done" => {
-                    prop_assert_eq!(open.take().as_ref(), Some(&event["item"]["id"]));
+                    let opened = open.take();
+                    prop_assert_eq!(opened.as_ref(), Some(&event["item"]["id"]));
                     done.push(event["item"].clone());
                 }
                 kind => {
