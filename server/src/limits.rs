@@ -62,6 +62,29 @@ pub const MAX_QUOTED_CHARS: usize = 64;
 /// Most ids that an error message lists.
 pub const MAX_QUOTED_IDS: usize = 8;
 
+/// Items of one input of the Responses endpoint, those of earlier responses included.
+pub const MAX_ITEMS: usize = MAX_MESSAGES;
+/// Keys of `metadata`.
+pub const MAX_METADATA_KEYS: usize = 16;
+/// Longest key of `metadata`, in characters.
+pub const MAX_METADATA_KEY_CHARS: usize = 64;
+/// Longest value of `metadata`, in characters.
+pub const MAX_METADATA_VALUE_CHARS: usize = 512;
+/// Stored responses, in bytes, unless `--responses-bytes` says otherwise.
+pub const DEFAULT_RESPONSES_BYTES: usize = 64 << 20;
+/// Stored responses unless `--responses-entries` says otherwise.
+pub const DEFAULT_RESPONSES: usize = 1_024;
+/// How long a response is stored unless `--responses-ttl` says otherwise.
+pub const DEFAULT_RESPONSES_TTL: Duration = Duration::from_hours(24);
+/// Bytes that a stored response takes beside its text.
+pub const STORED_RESPONSE_BYTES: usize = 256;
+/// Bytes that an item of a stored response takes beside its text.
+pub const STORED_ITEM_BYTES: usize = 32;
+/// Items that a list of input items has unless a request says otherwise (OpenAI's default).
+pub const DEFAULT_INPUT_ITEMS: usize = 20;
+/// Items that such a list has at most (OpenAI's limit).
+pub const MAX_INPUT_ITEMS: usize = 100;
+
 /// Tokens generated unless a request says otherwise (mlx-lm's default).
 pub const DEFAULT_MAX_TOKENS: usize = 512;
 /// Alternatives per token that a request may ask for (mlx-lm's limit).

@@ -22,6 +22,7 @@ use crate::{
     wire::{
         anthropic::{self, Messages},
         openai::{chat::ChatCompletions, completions::Completions, models},
+        responses::{Responses, retrieve},
     },
 };
 
@@ -38,6 +39,14 @@ pub enum Endpoint {
     Messages,
     /// The tokens of such a conversation.
     CountTokens,
+    /// A response of the model.
+    Responses,
+    /// A response that was stored.
+    Response,
+    /// What such a response answered.
+    InputItems,
+    /// The tokens of an input.
+    InputTokens,
     /// The models served.
     Models,
     /// One model.
@@ -55,6 +64,11 @@ pub const ROUTES: &[(&str, Endpoint)] = &[
     ("/v1/completions", Endpoint::Completions),
     ("/v1/messages", Endpoint::Messages),
     ("/v1/messages/count_tokens", Endpoint::CountTokens),
+    ("/v1/responses", Endpoint::Responses),
+    ("/responses", Endpoint::Responses),
+    ("/v1/responses/input_tokens", Endpoint::InputTokens),
+    ("/v1/responses/{id}", Endpoint::Response),
+    ("/v1/responses/{id}/input_items", Endpoint::InputItems),
     ("/v1/models", Endpoint::Models),
     ("/v1/models/{*id}", Endpoint::Model),
     ("/health", Endpoint::Health),
@@ -76,6 +90,12 @@ impl Endpoint {
             Self::CountTokens => post(|State(state): State<Arc<AppState>>, request: Request| {
                 anthropic::count_tokens(state, request)
             }),
+            Self::Responses => post(|State(state): State<Arc<AppState>>, request: Request| {
+                generate::answer(state, &Responses, request)
+            }),
+            Self::Response => get(retrieve::one).delete(retrieve::forget),
+            Self::InputItems => get(retrieve::input_items),
+            Self::InputTokens => post(retrieve::input_tokens),
             Self::Models => get(list_models),
             Self::Model => get(one_model),
             Self::Health => get(report_health),

@@ -21,8 +21,11 @@ use crate::{
     origin::OriginPolicy,
     version,
     vocabulary::TokenizerVocabulary,
-    wire::openai::{
-        Defaults, logprobs::Vocabulary, models, options::DEFAULT_MODEL, reply::unix_seconds,
+    wire::{
+        openai::{
+            Defaults, logprobs::Vocabulary, models, options::DEFAULT_MODEL, reply::unix_seconds,
+        },
+        responses::store::{Bounds, Shared},
     },
 };
 
@@ -43,6 +46,10 @@ pub struct ServeConfig {
     pub origins: OriginPolicy,
     /// The model's name; the directory's when `None`.
     pub model_name: Option<String>,
+    /// How much is stored of the Responses endpoint, and how long.
+    pub responses: Bounds,
+    /// Pass over tools that only OpenAI can run.
+    pub ignore_hosted_tools: bool,
 }
 
 impl Default for ServeConfig {
@@ -55,6 +62,8 @@ impl Default for ServeConfig {
             stuck_after: limits::DEFAULT_STUCK_AFTER,
             origins: OriginPolicy::default(),
             model_name: None,
+            responses: Bounds::default(),
+            ignore_hosted_tools: false,
         }
     }
 }
@@ -79,6 +88,8 @@ pub struct AppState {
     pub preparing: Arc<Semaphore>,
     /// Reads request bodies.
     pub bodies: BodyReader,
+    /// Responses that can be referred to.
+    pub responses: Arc<Shared>,
     aliases: Vec<String>,
     draining: AtomicBool,
     cut: watch::Sender<bool>,
@@ -125,6 +136,7 @@ impl AppState {
             fingerprint: version::fingerprint().into(),
             preparing: Arc::new(Semaphore::new(limits::MAX_PREPARING)),
             bodies: BodyReader::new(config.max_body_bytes, config.body_timeout),
+            responses: Arc::new(Shared::new(config.responses)),
             config,
             aliases,
             draining: AtomicBool::new(false),

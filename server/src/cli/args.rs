@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::{Map, Value};
 use verbatim_engine::{Sampling, limits as engine_limits};
 
-use super::kv::KvArgs;
+use super::{kv::KvArgs, responses::ResponsesArgs};
 use crate::{
     hub::RepoId,
     limits,
@@ -144,6 +144,9 @@ pub struct ServeArgs {
     /// Quantized keys and values.
     #[command(flatten)]
     pub kv: KvArgs,
+    /// The Responses endpoint.
+    #[command(flatten)]
+    pub responses: ResponsesArgs,
     /// Sampler defaults of requests that do not say.
     #[command(flatten)]
     pub sampler: SamplerArgs,
@@ -473,7 +476,7 @@ fn fraction(text: &str) -> Result<f64, String> {
     number(text, |x| (0.0..=1.0).contains(&x), "a number from 0 to 1")
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let x = number(text, |x| x >= 0.0, "a number of seconds")?;
     Duration::try_from_secs_f64(x).map_err(|e| e.to_string())
 }

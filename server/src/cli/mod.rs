@@ -10,6 +10,7 @@ mod logits;
 mod ls;
 mod model;
 mod output;
+mod responses;
 mod serve;
 
 use std::{io, process::ExitCode};

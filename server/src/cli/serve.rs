@@ -50,6 +50,8 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
         stuck_after: args.stuck_after,
         origins: OriginPolicy::new(&args.host, &args.allowed_origins),
         model_name: args.model_name.clone(),
+        responses: args.responses.bounds(),
+        ignore_hosted_tools: args.responses.ignore_hosted_tools,
     };
     let state = Arc::new(AppState::new(engine, &args.model, config));
     let options = AcceptOptions {

@@ -5,3 +5,4 @@ pub mod anthropic;
 pub mod fields;
 pub mod openai;
 pub mod protocol;
+pub mod responses;

@@ -37,7 +37,7 @@ pub struct Parsed {
 /// Parses a body. What it leaves open is as `defaults` say.
 pub fn parse(body: &[u8], defaults: &Defaults, purpose: Purpose) -> ApiResult<Parsed> {
     let mut body = Fields::parse(body)?;
-    let model = body.required("model")?;
+    let model = body.required_string("model")?;
     let stream = body.bool("stream", false)?;
     let max_tokens = match (options::take_max_tokens(&mut body)?, purpose) {
         (Some(count), _) => count,

@@ -167,8 +167,13 @@ fn refuse_other_models(body: &mut Fields) -> ApiResult<()> {
             "draft_model is not supported: this server does not decode speculatively",
         ));
     }
+    take_adapters(body).map(drop)
+}
+
+/// Names of adapters; none can be chosen.
+pub(in crate::wire) fn take_adapters(body: &mut Fields) -> ApiResult<Option<Vec<String>>> {
     match body.take("adapters") {
-        None => Ok(()),
+        None => Ok(None),
         Some(Value::String(_)) => Err(ApiError::unsupported(
             "adapters",
             "adapters is not supported: this server serves the base model",
