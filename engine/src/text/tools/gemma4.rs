@@ -1,6 +1,10 @@
 //! `<|tool_call>call:f{key:<|"|>text<|"|>,n:3}<tool_call|>` (`tool_parsers/gemma4.py`).
 
+mod preview;
+
 use serde_json::Value;
+
+pub(super) use preview::Preview;
 
 use super::{ToolCall, ToolError, ToolParser};
 use crate::text::python::{json_loads, write_json_string};

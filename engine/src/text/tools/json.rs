@@ -1,6 +1,10 @@
 //! `<tool_call>{"name": "f", "arguments": {…}}</tool_call>` (`tool_parsers/json_tools.py`).
 
+mod preview;
+
 use serde_json::Value;
+
+pub(super) use preview::Preview;
 
 use super::{ToolCall, ToolError, ToolParser};
 use crate::text::python::{PyValue, is_space, json_loads};

@@ -1,9 +1,17 @@
 //! `<function name="f"><param name="p">v</param></function>` (`tool_parsers/minicpm5.py`).
 
+mod preview;
+
 use serde_json::Value;
+
+pub(super) use preview::Preview;
 
 use super::{ToolCall, ToolError, ToolParser, properties, schema};
 use crate::text::python::{Dict, PyValue, is_space};
+
+/// Surround text that may look like markup.
+const CDATA: &str = "<![CDATA[";
+const CDATA_END: &str = "]]>";
 
 #[derive(Debug)]
 pub(super) struct MiniCpm5;
@@ -129,6 +137,6 @@ fn attribute_name(text: &str) -> Option<&str> {
 /// The text of a CDATA block, else the text without the space around it.
 fn text_of(raw: &str) -> &str {
     let trimmed = raw.trim_matches(is_space);
-    let block = trimmed.strip_prefix("<![CDATA[").and_then(|t| t.strip_suffix("]]>"));
+    let block = trimmed.strip_prefix(CDATA).and_then(|t| t.strip_suffix(CDATA_END));
     block.unwrap_or(trimmed)
 }
