@@ -1,4 +1,19 @@
 //! `<function name="f"><param name="p">v</param></function>` (`tool_parsers/minicpm5.py`).
+//!
+//! A body begins behind `<function name=`:
+//!
+//! ```text
+//! body:   name ">" param*             (what stands between parameters does not count)
+//! name:   "\"" /[^"]*/ "\"" | "'" /[^']*/ "'" | /[^\s"'<>]+/
+//! param:  "<param name=" name ">" value "</param>"
+//! value:  space text space | space "<![CDATA[" text "]]>" space
+//! ```
+//!
+//! The text has neither `</param>` nor, since the router looks for it, `</function>`. Which type it
+//! is read as is up to the parameter's description (`schema.rs`). A stream shows what has to be a
+//! string as it comes, and other values whole. A key that comes twice takes its first place with its
+//! last value, so a stream takes the call back there; so it does at a parameter that never ends, and
+//! at text behind a CDATA block.
 
 mod preview;
 

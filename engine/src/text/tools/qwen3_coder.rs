@@ -1,5 +1,17 @@
 //! `<tool_call><function=f><parameter=p>v</parameter></function></tool_call>`
 //! (`tool_parsers/qwen3_coder.py`).
+//!
+//! ```text
+//! body:       "\n" "<function=" name ">" "\n" parameter* "</function>" "\n"
+//! parameter:  "<parameter=" name ">" "\n" text "\n" "</parameter>" "\n"
+//! name:       /[^\s<>]+/
+//! ```
+//!
+//! Every line break may be missing; one on either side of the text does not belong to it. The text
+//! does not contain `</parameter>`; which type it is read as is up to the parameter's description. A
+//! stream shows what has to be a string as it comes, and other values whole. A key that comes twice
+//! takes its first place with its last value, so a stream takes the call back there; so it does at a
+//! parameter that never ends.
 
 mod preview;
 
