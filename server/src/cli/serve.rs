@@ -35,8 +35,8 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
     let template = args.chat_template.as_deref().map(template_text).transpose()?;
     let kv = args.kv.setting(&args.model)?;
     let engine = kv.load(engine_options(args))?;
-    if let Some(adapter) = &engine.model().adapter {
-        tracing::info!(%adapter, "mounted");
+    for adapter in engine.adapters() {
+        tracing::info!(adapter = %adapter.info, default = adapter.is_default, "mounted");
     }
     let file = kv.beside().map(|file| file.display());
     tracing::info!(kv = %engine.model().kv, file = file.map(tracing::field::display), "key-value cache");
@@ -95,7 +95,7 @@ async fn bind(host: &str, port: u16) -> Result<TcpSocket> {
 
 fn engine_options(args: &ServeArgs) -> EngineOptions {
     let mut options = EngineOptions::new(&args.model);
-    options.adapter.clone_from(&args.adapter);
+    options.set_adapter(args.adapter.as_ref());
     options.prefill_step_size = args.prefill_step_size;
     options.queue_limit = args.queue_limit;
     options.max_active = args.max_active;
