@@ -54,6 +54,7 @@ struct Disk {
 impl Disk {
     fn new(model: MadeModel) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("model")).unwrap();
         write_model(&model, &folder.path().join("model")).unwrap();
         let disk = Self { folder, model };
         disk.write("a", json!({"format": "mlx_lm", "seed": 1, "rank": 4, "scale": 2.0}));
