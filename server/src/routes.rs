@@ -9,10 +9,11 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, delete, get, post},
 };
 
 use crate::{
+    adapters,
     error::{ApiError, ApiResult},
     generate,
     guard::guard,
@@ -35,6 +36,10 @@ pub enum Endpoint {
     Models,
     /// One model.
     Model,
+    /// The adapters that requests can use.
+    Adapters,
+    /// One of them.
+    Adapter,
     /// Whether the server can do its work.
     Health,
     /// The chat page.
@@ -48,6 +53,8 @@ pub const ROUTES: &[(&str, Endpoint)] = &[
     ("/v1/completions", Endpoint::Completions),
     ("/v1/models", Endpoint::Models),
     ("/v1/models/{*id}", Endpoint::Model),
+    ("/v1/adapters", Endpoint::Adapters),
+    ("/v1/adapters/{name}", Endpoint::Adapter),
     ("/health", Endpoint::Health),
     ("/", Endpoint::Page),
 ];
@@ -63,6 +70,8 @@ impl Endpoint {
             }),
             Self::Models => get(list_models),
             Self::Model => get(one_model),
+            Self::Adapters => get(adapters::list_all).post(adapters::add),
+            Self::Adapter => delete(adapters::remove),
             Self::Health => get(report_health),
             Self::Page => get(page),
         }

@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use verbatim_engine::{Engine, Health};
 
 use crate::{
+    adapters::AdapterRoot,
     core::Rendering,
     error::ApiResult,
     http::BodyReader,
@@ -43,6 +44,8 @@ pub struct ServeConfig {
     pub origins: OriginPolicy,
     /// The model's name; the directory's when `None`.
     pub model_name: Option<String>,
+    /// Where adapters may be added from while the server runs; nowhere when `None`.
+    pub adapter_root: Option<AdapterRoot>,
 }
 
 impl Default for ServeConfig {
@@ -55,6 +58,7 @@ impl Default for ServeConfig {
             stuck_after: limits::DEFAULT_STUCK_AFTER,
             origins: OriginPolicy::default(),
             model_name: None,
+            adapter_root: None,
         }
     }
 }
@@ -77,6 +81,8 @@ pub struct AppState {
     pub vocabulary: Arc<dyn Vocabulary>,
     /// Turns for rendering and tokenizing.
     pub preparing: Arc<Semaphore>,
+    /// The turn for mounting an adapter.
+    pub mounting: Arc<Semaphore>,
     /// Reads request bodies.
     pub bodies: BodyReader,
     aliases: Vec<String>,
@@ -124,6 +130,7 @@ impl AppState {
             created: unix_seconds(),
             fingerprint: version::fingerprint().into(),
             preparing: Arc::new(Semaphore::new(limits::MAX_PREPARING)),
+            mounting: Arc::new(Semaphore::new(limits::MAX_MOUNTING)),
             bodies: BodyReader::new(config.max_body_bytes, config.body_timeout),
             config,
             aliases,

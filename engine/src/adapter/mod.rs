@@ -39,6 +39,8 @@ const CONFIG: &str = "adapter_config.json";
 const MLX_WEIGHTS: &str = "adapters.safetensors";
 /// PEFT's weights.
 const PEFT_WEIGHTS: &str = "adapter_model.safetensors";
+/// The files of a folder that are read.
+pub const FILES: [&str; 3] = [CONFIG, MLX_WEIGHTS, PEFT_WEIGHTS];
 
 /// Who wrote an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]

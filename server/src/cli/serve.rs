@@ -34,7 +34,10 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
     let socket = runtime.block_on(bind(&args.host, args.port))?;
     let template = args.chat_template.as_deref().map(template_text).transpose()?;
     let kv = args.kv.setting(&args.model)?;
-    let engine = kv.load(engine_options(args))?;
+    let adapter_root = args.adapters.root()?;
+    let mut options = engine_options(args);
+    args.adapters.apply(&mut options)?;
+    let engine = kv.load(options)?;
     for adapter in engine.adapters() {
         tracing::info!(adapter = %adapter.info, default = adapter.is_default, "mounted");
     }
@@ -50,6 +53,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
         stuck_after: args.stuck_after,
         origins: OriginPolicy::new(&args.host, &args.allowed_origins),
         model_name: args.model_name.clone(),
+        adapter_root,
     };
     let state = Arc::new(AppState::new(engine, &args.model, config));
     let options = AcceptOptions {
@@ -95,7 +99,6 @@ async fn bind(host: &str, port: u16) -> Result<TcpSocket> {
 
 fn engine_options(args: &ServeArgs) -> EngineOptions {
     let mut options = EngineOptions::new(&args.model);
-    options.set_adapter(args.adapter.as_ref());
     options.prefill_step_size = args.prefill_step_size;
     options.queue_limit = args.queue_limit;
     options.max_active = args.max_active;
