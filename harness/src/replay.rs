@@ -1,6 +1,7 @@
 //! Running cases on the engine and holding them against their goldens.
 
 mod case;
+mod hot;
 mod kv;
 mod models;
 mod plan;

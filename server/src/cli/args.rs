@@ -77,7 +77,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     verbatim serve --model demo/model\n  \
-    verbatim serve --model demo/model --adapter my-adapter\n  \
+    verbatim serve --model demo/model --adapter sql=runs/7 --adapter runs/de\n  \
     verbatim serve --model demo/model --allowed-origins https://chat.example\n  \
     curl localhost:8080/v1/chat/completions -H 'Content-Type: application/json' \\\n    \
     -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Say this is a test!\"}]}'\n\n\
