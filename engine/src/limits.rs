@@ -24,6 +24,12 @@ pub const MAX_LAYERS: u64 = 1_024;
 pub const MAX_ADAPTER_KEYS: usize = 4_096;
 /// Adapters mounted on a model at the same time.
 pub const MAX_ADAPTERS: usize = 64;
+/// Adapters that one request combines.
+pub const MAX_ADAPTERS_PER_REQUEST: usize = 8;
+/// Longest name of an adapter, in bytes.
+pub const MAX_ADAPTER_NAME_BYTES: usize = 64;
+/// Tensors of one adapter, in bytes: its file is read as a whole.
+pub const MAX_ADAPTER_BYTES: u64 = 4 << 30;
 
 /// Sequences that layers' bits are measured on.
 pub const MAX_CALIBRATION_SEQUENCES: usize = 1_024;

@@ -23,6 +23,9 @@ pub struct GenerateRequest {
     pub routing: Routing,
     /// Prompt tokens per prefill call; the engine's default when `None`.
     pub prefill_step_size: Option<usize>,
+    /// Names of the adapters whose products are added, in this order; `None` leaves it to the
+    /// engine's defaults, an empty list is the bare model.
+    pub adapters: Option<Vec<String>>,
     /// Raw tensors to send along, for parity traces.
     pub capture: Capture,
     /// What runs before on the same caches, for parity traces.
@@ -53,6 +56,7 @@ impl GenerateRequest {
             top_logprobs: None,
             routing: Routing::default(),
             prefill_step_size: None,
+            adapters: None,
             capture: Capture::default(),
             past: None,
             detour: None,

@@ -58,6 +58,7 @@ pub fn report(
         "worker": condition.word(),
         "queued": health.queued,
         "active": health.active,
+        "adapters": health.adapters,
         "seconds_since_progress": health.since_progress.as_secs_f64(),
         "kv_cache": kv.to_string(),
     });
@@ -85,8 +86,8 @@ mod tests {
         #[case] code: u16,
         #[case] word: &str,
     ) {
-        let health =
-            Health { state, since_progress: Duration::from_secs(seconds), queued: 1, active: 2 };
+        let since_progress = Duration::from_secs(seconds);
+        let health = Health { state, since_progress, ..Health::default() };
         let kv = KvQuantization::default();
         let (status, body) = report(&health, Duration::from_secs(10), draining, &kv);
         assert_eq!((status.as_u16(), body["worker"].as_str()), (code, Some(word)));

@@ -33,6 +33,10 @@ pub const MAX_REQUEST_ID_BYTES: usize = 64;
 
 /// Prompts rendered and tokenized at the same time.
 pub const MAX_PREPARING: usize = 2;
+/// Adapters read and mounted at the same time.
+pub const MAX_MOUNTING: usize = 1;
+/// Longest path of an adapter's folder in a request, in bytes.
+pub const MAX_ADAPTER_PATH_BYTES: usize = 1_024;
 /// Longest prompt that is tokenized, in bytes. Tokenizing takes hundreds of bytes of memory per
 /// token, so the engine's own limit, which is in tokens, would come too late.
 pub const MAX_PROMPT_BYTES: usize = 4 * verbatim_engine::limits::MAX_PROMPT_TOKENS;

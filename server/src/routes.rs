@@ -9,10 +9,11 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, delete, get, post},
 };
 
 use crate::{
+    adapters,
     error::{ApiError, ApiResult},
     generate,
     guard::guard,
@@ -51,6 +52,10 @@ pub enum Endpoint {
     Models,
     /// One model.
     Model,
+    /// The adapters that requests can use.
+    Adapters,
+    /// One of them.
+    Adapter,
     /// Whether the server can do its work.
     Health,
     /// The chat page.
@@ -71,6 +76,8 @@ pub const ROUTES: &[(&str, Endpoint)] = &[
     ("/v1/responses/{id}/input_items", Endpoint::InputItems),
     ("/v1/models", Endpoint::Models),
     ("/v1/models/{*id}", Endpoint::Model),
+    ("/v1/adapters", Endpoint::Adapters),
+    ("/v1/adapters/{name}", Endpoint::Adapter),
     ("/health", Endpoint::Health),
     ("/", Endpoint::Page),
 ];
@@ -98,6 +105,8 @@ impl Endpoint {
             Self::InputTokens => post(retrieve::input_tokens),
             Self::Models => get(list_models),
             Self::Model => get(one_model),
+            Self::Adapters => get(adapters::list_all).post(adapters::add),
+            Self::Adapter => delete(adapters::remove),
             Self::Health => get(report_health),
             Self::Page => get(page),
         }

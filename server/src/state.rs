@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use verbatim_engine::{Engine, Health};
 
 use crate::{
+    adapters::AdapterRoot,
     core::Rendering,
     error::ApiResult,
     http::BodyReader,
@@ -50,6 +51,8 @@ pub struct ServeConfig {
     pub responses: Bounds,
     /// Pass over tools that only OpenAI can run.
     pub ignore_hosted_tools: bool,
+    /// Where adapters may be added from while the server runs; nowhere when `None`.
+    pub adapter_root: Option<AdapterRoot>,
 }
 
 impl Default for ServeConfig {
@@ -64,6 +67,7 @@ impl Default for ServeConfig {
             model_name: None,
             responses: Bounds::default(),
             ignore_hosted_tools: false,
+            adapter_root: None,
         }
     }
 }
@@ -86,6 +90,8 @@ pub struct AppState {
     pub vocabulary: Arc<dyn Vocabulary>,
     /// Turns for rendering and tokenizing.
     pub preparing: Arc<Semaphore>,
+    /// The turn for mounting an adapter.
+    pub mounting: Arc<Semaphore>,
     /// Reads request bodies.
     pub bodies: BodyReader,
     /// Responses that can be referred to.
@@ -135,6 +141,7 @@ impl AppState {
             created: unix_seconds(),
             fingerprint: version::fingerprint().into(),
             preparing: Arc::new(Semaphore::new(limits::MAX_PREPARING)),
+            mounting: Arc::new(Semaphore::new(limits::MAX_MOUNTING)),
             bodies: BodyReader::new(config.max_body_bytes, config.body_timeout),
             responses: Arc::new(Shared::new(config.responses)),
             config,

@@ -13,6 +13,7 @@ use mlx_rs::{
 use super::{processors::Processors, sampler::Sampler};
 use crate::{
     Capture, Conversion, Detour, KvUse, Past, Result, Sampling,
+    adapter::Selection,
     cache::{self, LayerCache},
     kv::KvQuantization,
     mlx,
@@ -40,6 +41,8 @@ pub struct DecoderOptions<'a> {
     pub seed: u64,
     /// Which keys and values are packed.
     pub kv: &'a Arc<KvQuantization>,
+    /// Whose products are added.
+    pub adapters: &'a Selection,
     /// Arrays to hand out beside the tokens.
     pub capture: Capture,
     /// Deliberate mistake for the harness's own tests.
@@ -79,6 +82,7 @@ pub struct Decoder {
     pub(super) pending: Option<Pending>,
     pub(super) capture: Capture,
     kv: Arc<KvQuantization>,
+    pub(super) adapters: Selection,
     probe: Probe,
     calls: usize,
     tensors: Vec<(String, Array)>,
@@ -132,6 +136,7 @@ impl Decoder {
             pending: None,
             capture: options.capture,
             kv: Arc::clone(options.kv),
+            adapters: options.adapters.clone(),
             probe: if options.capture.layers { Probe::recording() } else { Probe::default() },
             calls: 0,
             tensors: Vec::new(),
@@ -147,6 +152,7 @@ impl Decoder {
 
     /// One turn: a prefill chunk, or a token.
     pub fn advance(&mut self, model: &dyn Model) -> Result<Progress> {
+        model.adapters().select(self.adapters.ids())?;
         if let Some(past) = self.past.take() {
             self.go_through(&past, model)?;
         }
@@ -171,6 +177,7 @@ impl Decoder {
                 sampling: &Sampling::default(),
                 seed: 0,
                 kv: &self.kv,
+                adapters: &self.adapters,
                 capture: Capture::default(),
                 mutation: self.mutation,
                 past: None,

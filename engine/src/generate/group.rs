@@ -102,6 +102,7 @@ impl Group {
         tokens: &Array,
     ) -> Result<(PendingRows, Vec<(usize, Error)>)> {
         let rows = self.rows.len() as i32;
+        select_adapters(&self.rows, model)?;
         let input = tokens.reshape(&[rows, 1])?;
         let hidden = model.hidden(&input, &mut self.caches, &mut Probe::default())?;
         let raw = model.logits(&hidden)?.reshape(&[rows, -1])?;
@@ -160,6 +161,12 @@ impl Group {
         }
         Ok(ops::concatenate(&parts, 0)?)
     }
+}
+
+/// Makes the next call use each row's own adapters.
+pub(super) fn select_adapters(rows: &[Row], model: &dyn Model) -> Result<()> {
+    let ids: Vec<_> = rows.iter().map(|row| row.decoder.adapters.ids()).collect();
+    model.adapters().select_rows(&ids)
 }
 
 /// `[1, V]`.

@@ -35,6 +35,11 @@ impl Batch {
         self.max_rows.saturating_sub(self.len())
     }
 
+    /// Whether there is room for a request, and its adapters go with those of the others.
+    pub(super) fn accepts(&self, sequence: &Sequence, context: &Context<'_>) -> bool {
+        self.room() > 0 && self.decoder.accepts(&sequence.decoder, context.model)
+    }
+
     /// Adds a request, wherever it has got to.
     pub(super) fn join(&mut self, sequence: Sequence) {
         let Sequence { reader, decoder } = sequence;

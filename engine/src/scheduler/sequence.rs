@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     Event, FinishReason, Finished, GenerateRequest, KvUse, Result, Stats, TokenEvent, TokenLogprob,
+    adapter::Selection,
     generate::{Decoder, DecoderOptions, Progress, Step},
     kv::KvQuantization,
     mlx,
@@ -20,6 +21,8 @@ const EVENTS_PER_TURN: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) request: GenerateRequest,
+    /// What `request.adapters` names.
+    pub(crate) adapters: Selection,
     pub(crate) pipeline: TextPipeline,
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) eos_token_ids: Vec<u32>,
@@ -64,7 +67,7 @@ pub(crate) struct Context<'a> {
 impl Sequence {
     /// Takes a job up; tells its reader when it cannot start.
     pub(crate) fn start(job: Job, context: &Context<'_>, fresh_seed: u64) -> Option<Self> {
-        let Job { request, pipeline, events, eos_token_ids, submitted } = job;
+        let Job { request, adapters, pipeline, events, eos_token_ids, submitted } = job;
         let options = DecoderOptions {
             prompt: &request.prompt,
             max_tokens: request.max_tokens,
@@ -72,6 +75,7 @@ impl Sequence {
             sampling: &request.sampling,
             seed: request.sampling.seed.unwrap_or(fresh_seed),
             kv: &context.kv,
+            adapters: &adapters,
             capture: request.capture,
             mutation: context.mutation,
             past: request.past.as_ref(),

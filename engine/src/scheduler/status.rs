@@ -19,6 +19,7 @@ pub(crate) struct Status {
     abandoned: AtomicBool,
     queued: AtomicUsize,
     active: AtomicUsize,
+    adapter_bytes: AtomicU64,
 }
 
 impl Status {
@@ -32,9 +33,11 @@ impl Status {
             abandoned: AtomicBool::new(false),
             queued: AtomicUsize::new(0),
             active: AtomicUsize::new(0),
+            adapter_bytes: AtomicU64::new(0),
         }
     }
 
+    /// Without the number of adapters, which the registry knows.
     pub(crate) fn health(&self) -> Health {
         let state = if self.dead.load(Relaxed) {
             WorkerState::Dead
@@ -54,6 +57,8 @@ impl Status {
             since_progress,
             queued: self.queued.load(Relaxed),
             active: self.active.load(Relaxed),
+            adapters: 0,
+            adapter_bytes: self.adapter_bytes.load(Relaxed),
         }
     }
 
@@ -101,5 +106,9 @@ impl Status {
 
     pub(crate) fn set_active(&self, n: usize) {
         self.active.store(n, Relaxed);
+    }
+
+    pub(crate) fn set_adapter_bytes(&self, n: u64) {
+        self.adapter_bytes.store(n, Relaxed);
     }
 }

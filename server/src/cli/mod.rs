@@ -1,5 +1,6 @@
 //! The command line.
 
+mod adapters;
 pub mod args;
 mod generate;
 mod get;

@@ -45,6 +45,7 @@ impl Prepared {
         generate.stop = request.stop;
         generate.top_logprobs = request.top_logprobs;
         generate.routing = routing;
+        generate.adapters = request.adapters;
         if generate.sampling.xtc_probability > 0.0 {
             let mut special = tokenizer.encode("\n", true)?;
             special.extend(tokenizer.eos_token_ids());

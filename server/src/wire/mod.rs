@@ -2,6 +2,7 @@
 //! [`core::Event`](crate::core::Event)s back to its JSON.
 
 pub mod anthropic;
+pub mod adapters;
 pub mod fields;
 pub mod openai;
 pub mod protocol;

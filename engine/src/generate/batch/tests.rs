@@ -8,6 +8,7 @@ use rstest::rstest;
 use super::{BatchDecoder, RowId};
 use crate::{
     Capture, Result, Sampling,
+    adapter::Selection,
     cache::{KvCache, LayerCache},
     generate::{Decoder, DecoderOptions, Progress},
     kv::{KvAttention, KvFormat, KvLayers, KvQuantization},
@@ -94,6 +95,7 @@ fn decoder_with(
 ) -> Decoder {
     let options = DecoderOptions {
         kv,
+        adapters: &Selection::default(),
         prompt,
         max_tokens: 1000,
         prefill_step_size: 4,

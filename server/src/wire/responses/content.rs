@@ -85,7 +85,7 @@ mod tests {
     #[case(json!(["a"]), "c[0] must be of type dict")]
     #[case(json!([{"type": "input_image", "image_url": "x"}]), "c[0]: input_image is not supported, this server reads text only")]
     #[case(json!([{"type": "video"}]), "c[0].type must be input_text or output_text, not video")]
-    #[case(json!([{"type": "input_text"}]), "c[0].text is required")]
+    #[case(json!([{"type": "input_text"}]), "c[0].text is missing")]
     #[case(json!([{"type": "input_text", "text": "a", "mood": 1}]), "c[0].mood is not a field that this server honours; remove it")]
     fn others_are_refused(#[case] content: Value, #[case] message: &str) {
         let e = texts("c", content).unwrap_err();

@@ -332,7 +332,7 @@ mod tests {
     #[case(json!(1), "input[2] must be of type dict")]
     #[case(json!({"role": "tool"}), "input[2].role must be user, assistant, system or developer, not tool")]
     #[case(json!({"type": "web_search_call"}), "input[2].type: this server has no items of the type web_search_call")]
-    #[case(json!({"type": "function_call", "name": "f"}), "input[2].call_id is required")]
+    #[case(json!({"type": "function_call", "name": "f"}), "input[2].call_id is missing")]
     #[case(json!({"type": "function_call_output", "call_id": "c", "output": 1}), "input[2].output must be a string or a list of parts")]
     #[case(json!({"role": "user", "content": "a", "mood": "good"}), "input[2].mood is not a field that this server honours; remove it")]
     fn others_are_refused(#[case] item: Value, #[case] message: &str) {

@@ -128,7 +128,7 @@ fn generation(
         sampling,
         stop: take_stop(body)?,
         top_logprobs: (include.logprobs || top > 0).then_some(top),
-        adapters: options::take_adapters(body)?,
+        adapters: take_adapters(body)?,
         ..Request::new(Prompt::Text(String::new()), max_tokens)
     })
 }

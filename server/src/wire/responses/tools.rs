@@ -347,7 +347,7 @@ mod tests {
 
     #[rstest]
     #[case(json!([1]), "tools[0] must be of type dict")]
-    #[case(json!([{"name": "f"}]), "tools[0].type is required")]
+    #[case(json!([{"name": "f"}]), "tools[0].type is missing")]
     #[case(json!([{"type": "function"}]), "tools[0].name must be a string of 1 to 256 bytes")]
     #[case(json!([{"type": "function", "function": {"name": "f"}}]), "tools[0].name must be a string of 1 to 256 bytes")]
     #[case(json!([{"type": "function", "name": "f", "parameters": 1}]), "tools[0].parameters must be of type dict")]
