@@ -12,7 +12,7 @@ use std::{
 use common::{Events, Server, endless, eos, first_data, hello, read_all};
 use rstest::rstest;
 use serde_json::{Value, json};
-use verbatim_engine::{Engine, EngineOptions, Health, WorkerState};
+use verbatim_engine::{CacheHealth, Engine, EngineOptions, Health, WorkerState};
 use verbatim_server::{
     accept::{AcceptOptions, serve},
     routes::router,
@@ -90,8 +90,13 @@ async fn a_worker_without_progress_is_reported_as_stuck() {
 #[tokio::test]
 async fn a_dead_worker_is_reported() {
     let engine = Engine::load(EngineOptions::new(common::model())).expect("the model loads");
-    let dead =
-        Health { state: WorkerState::Dead, since_progress: Duration::ZERO, queued: 0, active: 0 };
+    let dead = Health {
+        state: WorkerState::Dead,
+        since_progress: Duration::ZERO,
+        queued: 0,
+        active: 0,
+        cache: CacheHealth::default(),
+    };
     let model = common::model();
     let state = AppState::with_probe(engine, &model, ServeConfig::default(), move || dead);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");

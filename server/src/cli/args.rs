@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::{Map, Value};
 use verbatim_engine::{Sampling, limits as engine_limits};
 
-use super::kv::KvArgs;
+use super::{kv::KvArgs, prompt_cache::PromptCacheArgs};
 use crate::{
     limits,
     logging::{LogFormat, LogLevel},
@@ -139,6 +139,9 @@ pub struct ServeArgs {
     /// Quantized keys and values.
     #[command(flatten)]
     pub kv: KvArgs,
+    /// State of earlier prompts.
+    #[command(flatten)]
+    pub prompt_cache: PromptCacheArgs,
     /// Sampler defaults of requests that do not say.
     #[command(flatten)]
     pub sampler: SamplerArgs,

@@ -7,6 +7,7 @@ mod kv;
 mod kv_plan;
 mod logits;
 mod output;
+mod prompt_cache;
 mod serve;
 
 use std::{io, process::ExitCode};
