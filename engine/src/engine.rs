@@ -45,6 +45,8 @@ pub struct EngineOptions {
     /// Sequences that share the model's calls; 1 lets all take turns. Families with sliding
     /// windows take turns in any case: only there could a sequence's bits depend on its company.
     pub max_batch: usize,
+    /// Bytes of state that is kept of earlier requests, for those that begin alike; 0 keeps none.
+    pub prompt_cache_bytes: usize,
     /// Deliberate mistake, for the parity harness's own tests.
     #[doc(hidden)]
     pub mutation: Mutation,
@@ -62,6 +64,7 @@ impl EngineOptions {
             queue_limit: limits::DEFAULT_QUEUE_LIMIT,
             max_active: limits::DEFAULT_MAX_ACTIVE,
             max_batch: 1,
+            prompt_cache_bytes: 0,
             mutation: Mutation::None,
         }
     }
@@ -164,6 +167,7 @@ impl Engine {
                 kv: options.kv.clone(),
                 max_active: options.max_active,
                 max_batch: options.max_batch,
+                prompt_cache_bytes: options.prompt_cache_bytes,
                 mutation: options.mutation,
                 jobs: receiver,
                 controls: control_receiver,
@@ -323,6 +327,7 @@ fn check_request(request: &GenerateRequest, info: &ModelInfo) -> Result<()> {
     if request.prefill_step_size == Some(0) {
         return refuse("prefill_step_size must be at least 1".into());
     }
+    check_caching(request)?;
     if request.stop.len() > limits::MAX_STOP_STRINGS {
         return refuse(format!("at most {} stop strings are allowed", limits::MAX_STOP_STRINGS));
     }
@@ -341,6 +346,26 @@ fn check_request(request: &GenerateRequest, info: &ModelInfo) -> Result<()> {
     check_sampling(&request.sampling, info.vocab_size)?;
     if request.sampling.logit_bias.len() > limits::MAX_LOGIT_BIAS {
         return refuse(format!("logit_bias may have at most {} entries", limits::MAX_LOGIT_BIAS));
+    }
+    Ok(())
+}
+
+/// Refuses marks outside of the prompt, and requests that the prompt cache cannot serve faithfully.
+fn check_caching(request: &GenerateRequest) -> Result<()> {
+    let refuse = |text: String| Err(Error::Request(text));
+    if request.cache_marks.len() > limits::MAX_CACHE_MARKS {
+        return refuse(format!("at most {} cache_marks are allowed", limits::MAX_CACHE_MARKS));
+    }
+    let len = request.prompt.len();
+    if let Some(mark) = request.cache_marks.iter().find(|&&mark| mark > len) {
+        return refuse(format!("cache mark {mark} is outside the prompt of {len} tokens"));
+    }
+    let traced = request.capture.layers
+        || request.past.is_some()
+        || request.detour.is_some()
+        || !request.forced.is_empty();
+    if request.use_cache && traced {
+        return refuse("a trace of every call cannot go on from the prompt cache".into());
     }
     Ok(())
 }
@@ -395,4 +420,25 @@ pub struct Health {
     pub adapters: usize,
     /// Bytes of all adapters on the model, those among them that only running requests use.
     pub adapter_bytes: u64,
+    /// State of earlier prompts.
+    pub cache: CacheHealth,
+}
+
+/// What the prompt cache holds, and how much of it was of use since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CacheHealth {
+    /// Bytes that it may hold; 0 when it is off.
+    pub cap_bytes: usize,
+    /// States.
+    pub entries: usize,
+    /// Bytes of all states.
+    pub bytes: usize,
+    /// Requests that looked for their prompt.
+    pub lookups: u64,
+    /// Those that found a part of it.
+    pub hits: u64,
+    /// Tokens that they found.
+    pub hit_tokens: u64,
+    /// States that had to make room.
+    pub evictions: u64,
 }

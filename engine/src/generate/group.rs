@@ -106,6 +106,9 @@ impl Group {
         let input = tokens.reshape(&[rows, 1])?;
         let hidden = model.hidden(&input, &mut self.caches, &mut Probe::default())?;
         let raw = model.logits(&hidden)?.reshape(&[rows, -1])?;
+        for row in &mut self.rows {
+            row.decoder.note_step();
+        }
         let mut failed = Vec::new();
         let logits = self.processed(&raw, tokens, &mut failed)?;
         let logprobs = ops::subtract(&logits, ops::logsumexp_axis(&logits, -1, true)?)?;

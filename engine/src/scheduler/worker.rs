@@ -1,6 +1,7 @@
 //! The thread's loop.
 
 use std::{
+    cell::RefCell,
     collections::VecDeque,
     sync::{Arc, mpsc},
     thread,
@@ -26,6 +27,7 @@ use crate::{
     mlx,
     models::{self, Model, Mutation},
     nn::AdapterId,
+    prompt_cache::{PromptCache, Rules},
     weights::ModelDir,
 };
 
@@ -51,6 +53,7 @@ pub(crate) struct Setup {
     pub(crate) kv: KvQuantization,
     pub(crate) max_active: usize,
     pub(crate) max_batch: usize,
+    pub(crate) prompt_cache_bytes: usize,
     pub(crate) mutation: Mutation,
     pub(crate) jobs: mpsc::Receiver<Job>,
     pub(crate) controls: mpsc::Receiver<Control>,
@@ -116,11 +119,19 @@ fn run(mut setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
             return;
         }
     };
+    let rules = Rules::new(&model.new_caches(), &setup.kv, has_neutral_calls());
+    let cache = PromptCache::new(
+        rules,
+        setup.prompt_cache_bytes,
+        Arc::clone(&setup.status),
+        setup.mutation,
+    );
     let context = Context {
         model: model.as_ref(),
         prefill_step_size: setup.prefill_step_size,
         kv: Arc::new(setup.kv),
         mutation: setup.mutation,
+        cache: RefCell::new(cache),
     };
     let mut worker = Worker {
         context,
@@ -263,7 +274,16 @@ impl Worker<'_> {
                     self.active.push_back(sequence);
                 }
                 Ok(Turn::Waits) => self.active.push_back(sequence),
-                Ok(Turn::Ended) => worked = true,
+                Ok(Turn::Ended) => {
+                    worked = true;
+                    let kept = contained("the prompt cache", || {
+                        sequence.retire(context);
+                        Ok(())
+                    });
+                    if let Err(e) = kept {
+                        error!(error = %e, "a sequence's state is not kept");
+                    }
+                }
                 Err(e) => {
                     worked = true;
                     sequence.reader.fail(e);
@@ -278,10 +298,10 @@ impl Worker<'_> {
     /// Moves sequences in and out of the batch and gives it its turn; false without a row.
     fn batched_turn(&mut self) -> bool {
         let Some(batch) = &mut self.batch else { return false };
-        self.active.extend(batch.leavers());
+        self.active.extend(batch.leavers(&self.context));
         let context = &self.context;
         let fits = |batch: &Batch, s: &Sequence| {
-            s.decoder.fits_a_batch() && s.reader.has_caught_up() && batch.accepts(s, context)
+            s.fits_a_batch() && s.reader.has_caught_up() && batch.accepts(s, context)
         };
         let joining = self.active.iter().filter(|s| fits(batch, s)).count().min(batch.room());
         // Alone, the single-stream calls are the cheaper way to the same bits.
@@ -310,7 +330,7 @@ fn check_batching(max_batch: usize) -> Result<()> {
         let limit = limits::MAX_BATCH;
         return Err(Error::Request(format!("max_batch may be at most {limit}, got {max_batch}")));
     }
-    if max_batch > 1 && !(cfg!(target_os = "linux") && mlx::runs_on_cpu()?) {
+    if max_batch > 1 && !has_neutral_calls() {
         return Err(Error::Request(
             "batches are known to keep every row's bits on MLX's CPU backend on Linux only; leave \
              max_batch at 1 here"
@@ -318,6 +338,11 @@ fn check_batching(max_batch: usize) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Whether a token's bits do not depend on the tokens that share its call of the model.
+fn has_neutral_calls() -> bool {
+    cfg!(target_os = "linux") && mlx::runs_on_cpu().unwrap_or(false)
 }
 
 /// Whether rows of this model keep their bits in a batch. In mlx-lm's batches a sliding window's

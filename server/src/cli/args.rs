@@ -6,7 +6,9 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::{Map, Value};
 use verbatim_engine::{Sampling, limits as engine_limits};
 
-use super::{adapters::AdapterArgs, kv::KvArgs, responses::ResponsesArgs};
+use super::{
+    adapters::AdapterArgs, kv::KvArgs, prompt_cache::PromptCacheArgs, responses::ResponsesArgs,
+};
 use crate::{
     hub::RepoId,
     limits,
@@ -147,6 +149,9 @@ pub struct ServeArgs {
     /// The Responses endpoint.
     #[command(flatten)]
     pub responses: ResponsesArgs,
+    /// State of earlier prompts.
+    #[command(flatten)]
+    pub prompt_cache: PromptCacheArgs,
     /// Sampler defaults of requests that do not say.
     #[command(flatten)]
     pub sampler: SamplerArgs,

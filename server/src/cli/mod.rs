@@ -12,6 +12,7 @@ mod ls;
 mod model;
 mod output;
 mod responses;
+mod prompt_cache;
 mod serve;
 
 use std::{io, process::ExitCode};

@@ -105,6 +105,7 @@ fn engine_options(args: &ServeArgs) -> EngineOptions {
     options.queue_limit = args.queue_limit;
     options.max_active = args.max_active;
     options.max_batch = args.max_batch;
+    args.prompt_cache.apply(&mut options);
     options
 }
 

@@ -20,6 +20,7 @@ use crate::{
     limits,
     state::AppState,
     wire::{
+        adapters::take_adapters,
         fields::{Bounds, Fields, missing, quoted},
         openai::{
             Defaults,
