@@ -11,8 +11,8 @@ mod logits;
 mod ls;
 mod model;
 mod output;
-mod responses;
 mod prompt_cache;
+mod responses;
 mod serve;
 
 use std::{io, process::ExitCode};

@@ -25,8 +25,7 @@ use crate::{
         openai::{
             Defaults,
             options::{
-                self, DEFAULT_MODEL, refuse_unless, take_logit_bias, take_penalties, take_seed,
-                take_stop,
+                DEFAULT_MODEL, refuse_unless, take_logit_bias, take_penalties, take_seed, take_stop,
             },
             reply::unix_seconds,
         },
