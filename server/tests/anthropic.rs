@@ -357,7 +357,7 @@ async fn a_coding_agents_traffic() {
         };
         assert_eq!(status, 200, "{name}: {count}");
         // The demo model may not find an end by itself.
-        body["max_tokens"] = 16.into();
+        body["max_tokens"] = 4.into();
         let message = collected(&events(agents(&server, MESSAGES, &body)).await);
         assert_eq!(count["input_tokens"], input_tokens(&message), "{name}");
         assert!(message["stop_reason"].is_string());

@@ -68,8 +68,9 @@ impl Blocks {
     }
 
     fn text(&mut self, kind: Kind, mut text: String, out: &mut Vec<Bytes>) {
+        let held = std::mem::take(&mut self.held);
         if self.open != Some(kind) {
-            text = match std::mem::take(&mut self.held) {
+            text = match held {
                 (Some(held), before) if held == kind => before + &text,
                 _ => text,
             };

@@ -229,6 +229,19 @@ fn whitespace_makes_no_block() {
     assert_eq!(whole(true, &deltas, StopReason::ToolCalls)["content"].as_array().unwrap().len(), 2);
 }
 
+/// Whitespace of another kind between pieces of a block belongs to none.
+#[test]
+fn whitespace_does_not_part_a_block() {
+    let deltas = [reasoning("a"), content(" "), reasoning("b"), content("c")];
+    let message = whole(true, &deltas, StopReason::EndOfTurn);
+    let want = json!([
+        {"type": "thinking", "thinking": "ab", "signature": SIGNATURE},
+        {"type": "text", "text": "c"},
+    ]);
+    assert_eq!(message["content"], want);
+    assert_eq!(json!(collected(&stream(true, &deltas, StopReason::EndOfTurn))), want);
+}
+
 #[rstest]
 #[case(StopReason::EndOfTurn, "end_turn", Value::Null)]
 #[case(StopReason::StopString("END".into()), "stop_sequence", json!("END"))]
