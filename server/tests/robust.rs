@@ -12,7 +12,7 @@ use std::{
 use common::{Events, Server, endless, eos, first_data, hello, read_all};
 use rstest::rstest;
 use serde_json::{Value, json};
-use verbatim_engine::{CacheHealth, Engine, EngineOptions, Health, WorkerState};
+use verbatim_engine::{Engine, EngineOptions, Health, WorkerState};
 use verbatim_server::{
     accept::{AcceptOptions, serve},
     routes::router,
