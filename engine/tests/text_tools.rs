@@ -374,6 +374,19 @@ fn body() -> impl Strategy<Value = (ToolFormat, String)> {
     ]
 }
 
+/// Any bytes as a body: what a fuzzer may call. The first picks the format, the second the length of
+/// chunks, in characters.
+fn read_bytes(data: &[u8]) {
+    let [format, length, body @ ..] = data else { return };
+    let (_, format) = FORMATS[usize::from(*format) % FORMATS.len()];
+    let body = String::from_utf8_lossy(body);
+    let cuts: Vec<usize> =
+        body.char_indices().map(|(at, _)| at).step_by(usize::from(*length) + 1).collect();
+    let ends = cuts.iter().skip(1).copied().chain([body.len()]);
+    let chunks = cuts.iter().zip(ends).map(|(from, to)| &body[*from..to]).collect();
+    check(format, &body, chunks);
+}
+
 fn cuts() -> impl Strategy<Value = Vec<prop::sample::Index>> {
     prop::collection::vec(any::<prop::sample::Index>(), 0..5)
 }
@@ -405,6 +418,11 @@ proptest! {
             let deltas = check(format, &body, cut(&body, &cuts));
             prop_assert_eq!(joined(stream(format, characters(&body)).0), deltas);
         }
+    }
+
+    #[test]
+    fn any_bytes_stream_to_the_same_calls(data in prop::collection::vec(any::<u8>(), 0..64)) {
+        read_bytes(&data);
     }
 
     #[test]

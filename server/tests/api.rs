@@ -302,6 +302,7 @@ async fn a_tool_is_called_and_its_result_told() {
     assert_eq!(streamed[0]["function"]["name"], call["function"]["name"]);
     assert_eq!(arguments, call["function"]["arguments"].as_str().expect("text"));
     assert!(streamed.iter().all(|c| c["index"] == 0));
+    assert!(streamed.len() > 2, "arguments come while they are written: {streamed:?}");
     assert_eq!(chunks.last().expect("a chunk")["choices"][0]["finish_reason"], "tool_calls");
 
     messages.push(choice["message"].clone());

@@ -35,8 +35,9 @@ pub enum CallDelta {
 /// a body leaves that form, the rest waits for its end. Further calls of one body wait for it, too.
 ///
 /// What was shown can be wrong only where the body contradicts itself later: it repeats a key, or
-/// never closes what it opened. The call is then void. A body is read once on its way and once at
-/// its end, both in linear time.
+/// never closes what it opened. The call is then void. A body is as long as its generation at
+/// most ([`MAX_GENERATED_TOKENS`](crate::limits::MAX_GENERATED_TOKENS)), and is read once on its way
+/// and once at its end, both in linear time.
 #[derive(Debug, Clone)]
 pub struct ToolStream {
     format: ToolFormat,
