@@ -17,10 +17,8 @@ impl Adapters {
         let adapters = Self(tempfile::tempdir().expect("a folder"));
         let lora = |seed: u64| json!({"format": "mlx_lm", "seed": seed, "rank": 4, "scale": 3.0});
         adapters.write("root/a", lora(1));
-        adapters.write(
-            "root/runs/b",
-            json!({"format": "peft", "seed": 2, "rank": 2, "scale": 8.0, "keys": ["mlp.up_proj"]}),
-        );
+        let peft = json!({"format": "peft", "seed": 2, "rank": 2, "scale": 8.0});
+        adapters.write("root/runs/b", peft);
         adapters.write(
             "root/dora",
             json!({"format": "mlx_lm", "kind": "dora", "seed": 3, "rank": 2, "scale": 4.0,
@@ -58,7 +56,7 @@ fn text(path: &Path) -> &str {
 /// A greedy chat; `choice` holds `adapters` or nothing.
 fn chat(choice: &Value) -> Value {
     let mut body = json!({
-        "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 10, "logprobs": true,
+        "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 10, "top_logprobs": 11,
         "chat_template_kwargs": {"enable_thinking": false},
     });
     body.as_object_mut().expect("an object").extend(choice.as_object().expect("an object").clone());
