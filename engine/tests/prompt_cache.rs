@@ -147,7 +147,7 @@ fn reuse_changes_no_bit(
         prompt.extend(tokens);
         told.push(prompt);
     }
-    assert!(reused > 20, "only {reused} tokens were reused");
+    assert!(reused > 10, "only {reused} tokens were reused");
     let cache = made.engine.health().cache;
     assert!(cache.bytes <= CAP && cache.bytes > 0 && cache.hits > 1, "{cache:?}");
 }

@@ -135,7 +135,8 @@ fn calls_that_matter_decide() {
     let at = |marks: &[usize]| packed.find(&0, &prompt, &Chunks::new(60, 64, marks));
     assert_eq!(at(&[]), None);
     assert_eq!(at(&[18]).unwrap().history.at(), 21);
-    assert_eq!(at(&[20]).unwrap().history.at(), 20, "cut back to where it would be packed");
+    assert_eq!(at(&[17]).unwrap().history.at(), 17, "cut back to where it would be packed");
+    assert_eq!(at(&[20]), None, "two tokens saw packed keys too early");
 
     // Every call counts.
     let strict = Rules { strict: true, window: None, packs_from: None };
@@ -244,7 +245,9 @@ proptest! {
             match operation {
                 Operation::Insert { key, tokens, calls, kind, bytes, trimmable } => {
                     let history = called(&rules, &calls, tokens.len());
-                    let state = Sized { bytes, trimmable };
+                    // A ring that is full cannot be cut back.
+                    let full = rules.window.is_some_and(|window| tokens.len() >= window);
+                    let state = Sized { bytes, trimmable: trimmable && !full };
                     let before = store.entries().len();
                     let kind = KINDS[usize::from(kind)];
                     let (id, gone) =
