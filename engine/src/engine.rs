@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, mpsc as std_mpsc},
+    sync::{Arc, OnceLock, mpsc as std_mpsc},
     task::{Context, Poll},
     thread,
     time::{Duration, Instant},
@@ -13,12 +13,13 @@ use tokio::sync::mpsc;
 use crate::{
     Error, Event, GenerateRequest, Result,
     adapter::{AdapterDir, AdapterInfo, AdapterPlan},
+    constrain::{Compiler, Constraint, Grammar},
     generate::check_sampling,
     kv::KvQuantization,
     limits,
     models::Mutation,
     scheduler::{self, Job, Setup, Status},
-    text::{ChatTemplate, TextPipeline, Tokenizer},
+    text::{Channel, ChatTemplate, TextPipeline, Tokenizer},
     weights::{ModelDir, TensorInfo},
 };
 
@@ -96,6 +97,8 @@ struct Shared {
     info: ModelInfo,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
+    /// Made for the first grammar.
+    compiler: OnceLock<Result<Compiler>>,
     /// Both are present until the engine is dropped.
     jobs: Option<std_mpsc::SyncSender<Job>>,
     worker: Option<thread::JoinHandle<()>>,
@@ -175,7 +178,9 @@ impl Engine {
         let queue_limit = options.queue_limit.max(1);
         let jobs = Some(jobs);
         let worker = Some(worker);
-        let shared = Shared { info, tokenizer, template, jobs, worker, status, queue_limit };
+        let compiler = OnceLock::new();
+        let shared =
+            Shared { info, tokenizer, template, compiler, jobs, worker, status, queue_limit };
         drop(loading);
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -195,6 +200,20 @@ impl Engine {
         self.shared.template.as_ref()
     }
 
+    /// Compiles what a generation that starts in the channel `start` may write, to be set as
+    /// [`GenerateRequest::grammar`]. This takes a moment, the first time a longer one.
+    ///
+    /// # Errors
+    /// [`Error::Request`] for what cannot be enforced: schemas beyond the limits or with keywords
+    /// that have no grammar, calls with a model that has no format for them.
+    pub fn constrain(&self, grammar: &Grammar, start: Channel) -> Result<Constraint> {
+        let shared = &*self.shared;
+        let compiler = shared
+            .compiler
+            .get_or_init(|| Compiler::new(&shared.tokenizer, shared.info.vocab_size));
+        compiler.as_ref().map_err(Clone::clone)?.compile(grammar, start)
+    }
+
     /// Queues a request. Dropping the returned [`Generation`] cancels it within one token.
     ///
     /// # Errors
@@ -207,9 +226,11 @@ impl Engine {
             return Err(Error::ShuttingDown);
         }
         let pipeline = TextPipeline::new(&shared.tokenizer, &request.routing, &request.stop);
+        let matcher = request.grammar.as_ref().map(Constraint::matcher);
         let (events, reader) = mpsc::channel(limits::EVENT_BUFFER);
         let eos_token_ids = shared.info.eos_token_ids.clone();
-        let job = Job { request, pipeline, events, eos_token_ids, submitted: Instant::now() };
+        let job =
+            Job { request, pipeline, matcher, events, eos_token_ids, submitted: Instant::now() };
         let Some(jobs) = &shared.jobs else {
             return Err(Error::ShuttingDown);
         };
@@ -289,6 +310,9 @@ fn check_request(request: &GenerateRequest, info: &ModelInfo) -> Result<()> {
         if request.forced.len() > request.max_tokens {
             return refuse(format!("at most {} forced tokens can be read", request.max_tokens));
         }
+    }
+    if request.grammar.is_some() && !request.forced.is_empty() {
+        return refuse("forced tokens leave no choice to a grammar".into());
     }
     if request.prefill_step_size == Some(0) {
         return refuse("prefill_step_size must be at least 1".into());

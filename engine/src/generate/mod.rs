@@ -1,6 +1,7 @@
 //! Token generation with mlx-lm's semantics (`mlx_lm/generate.py`, `mlx_lm/sample_utils.py`).
 
 mod batch;
+mod constrained;
 mod decoder;
 mod group;
 mod processors;

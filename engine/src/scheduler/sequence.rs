@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     Event, FinishReason, Finished, GenerateRequest, KvUse, Result, Stats, TokenEvent, TokenLogprob,
+    constrain::Matcher,
     generate::{Decoder, DecoderOptions, Progress, Step},
     kv::KvQuantization,
     mlx,
@@ -21,6 +22,7 @@ const EVENTS_PER_TURN: usize = 4;
 pub(crate) struct Job {
     pub(crate) request: GenerateRequest,
     pub(crate) pipeline: TextPipeline,
+    pub(crate) matcher: Option<Matcher>,
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) eos_token_ids: Vec<u32>,
     pub(crate) submitted: Instant,
@@ -64,7 +66,7 @@ pub(crate) struct Context<'a> {
 impl Sequence {
     /// Takes a job up; tells its reader when it cannot start.
     pub(crate) fn start(job: Job, context: &Context<'_>, fresh_seed: u64) -> Option<Self> {
-        let Job { request, pipeline, events, eos_token_ids, submitted } = job;
+        let Job { request, pipeline, matcher, events, eos_token_ids, submitted } = job;
         let options = DecoderOptions {
             prompt: &request.prompt,
             max_tokens: request.max_tokens,
@@ -79,7 +81,7 @@ impl Sequence {
             forced: &request.forced,
             measure_conversion: request.measure_conversion,
         };
-        let decoder = match Decoder::new(context.model, &options) {
+        let mut decoder = match Decoder::new(context.model, &options) {
             Ok(decoder) => decoder,
             Err(e) => {
                 // A full or closed channel means that nobody reads the reason.
@@ -87,6 +89,9 @@ impl Sequence {
                 return None;
             }
         };
+        if let Some(matcher) = matcher {
+            decoder.constrain(matcher);
+        }
         let stats = Stats {
             prompt_tokens: request.prompt.len(),
             queue_seconds: submitted.elapsed().as_secs_f64(),
@@ -180,6 +185,7 @@ impl Reader {
             let output = self.pipeline.push(step.token);
             (output.pieces, output.stopped)
         };
+        let completes = step.completes;
         let logprob = self.request.top_logprobs.map(|k| top_logprobs(&step, k)).transpose()?;
         let logits = step.logits.map(|l| mlx::to_named_tensor("logits", &l)).transpose()?;
         self.send_captured(Event::Token(TokenEvent { id: step.token, pieces, logprob, logits }));
@@ -187,6 +193,8 @@ impl Reader {
             FinishReason::EndOfSequence
         } else if let Some(stop) = stopped {
             FinishReason::StopString(stop)
+        } else if completes {
+            FinishReason::EndOfSequence
         } else if self.stats.generated_tokens >= self.request.max_tokens {
             FinishReason::Length
         } else {

@@ -6,6 +6,7 @@
 //! malformed.
 
 mod gemma4;
+pub(crate) mod grammar;
 mod json;
 mod minicpm5;
 mod qwen3_coder;

@@ -9,8 +9,11 @@ use verbatim_engine::{
     text::{Channel, ChatInput, ChatTemplate},
 };
 
-use super::{Chat, Prompt, Request, Translator};
+use super::{Chat, Prompt, Request, ToolChoice, Translator, grammar};
 use crate::limits;
+
+/// What families' templates call the switch for thinking.
+const THINKING_SWITCHES: [&str; 2] = ["enable_thinking", "thinking"];
 
 /// How conversations are rendered, as the operator wants it.
 #[derive(Debug, Clone, Default)]
@@ -32,25 +35,39 @@ impl Prepared {
     /// Renders and tokenizes. This can take long: keep it off async threads.
     pub fn new(engine: &Engine, rendering: &Rendering, request: Request) -> Result<Self> {
         let tokenizer = engine.tokenizer();
-        let (prompt, routing, tools) = match request.prompt {
-            Prompt::Text(text) => (encode(engine, &text, true)?, Routing::default(), None),
-            Prompt::Tokens(ids) => (ids, Routing::default(), None),
-            Prompt::Chat(chat) => {
-                let (prompt, start) = chat_prompt(engine, rendering, &chat)?;
-                (prompt, Routing { markers: true, start }, Some(chat.tools))
+        let format = &request.format;
+        let (prompt, start, grammar, tools) = match request.prompt {
+            Prompt::Text(text) => {
+                (encode(engine, &text, true)?, None, grammar::of_text(format), Vec::new())
             }
+            Prompt::Tokens(ids) => (ids, None, grammar::of_text(format), Vec::new()),
+            Prompt::Chat(mut chat) => {
+                if chat.tool_choice == ToolChoice::None {
+                    chat.tools.clear();
+                }
+                let (prompt, start) = chat_prompt(engine, rendering, &chat)?;
+                let grammar = grammar::of_chat(&chat, format, tokenizer.tool_format());
+                (prompt, Some(start), grammar, chat.tools)
+            }
+        };
+        let routing = Routing {
+            markers: start.is_some(),
+            start: start.unwrap_or_default(),
+            exclusive: grammar.as_ref().is_some_and(grammar::is_exclusive),
         };
         let mut generate = GenerateRequest::new(prompt, request.max_tokens);
         generate.sampling = request.sampling;
         generate.stop = request.stop;
         generate.top_logprobs = request.top_logprobs;
+        generate.grammar =
+            grammar.map(|grammar| engine.constrain(&grammar, routing.start)).transpose()?;
         generate.routing = routing;
         if generate.sampling.xtc_probability > 0.0 {
             let mut special = tokenizer.encode("\n", true)?;
             special.extend(tokenizer.eos_token_ids());
             generate.sampling.xtc_special_tokens = special;
         }
-        let translator = Translator::new(tokenizer.tool_format(), tools.unwrap_or_default());
+        let translator = Translator::new(tokenizer.tool_format(), tools);
         let generations = (0..request.choices as u64)
             .map(|choice| {
                 let mut generate = generate.clone();
@@ -75,8 +92,7 @@ fn chat_prompt(engine: &Engine, rendering: &Rendering, chat: &Chat) -> Result<(V
         let text = plain_chat(&chat.messages, chat.role_mapping.as_ref());
         return Ok((encode(engine, &text, true)?, Channel::Content));
     };
-    let mut kwargs = rendering.args.clone();
-    kwargs.extend(chat.template_kwargs.clone());
+    let kwargs = template_kwargs(&rendering.args, chat);
     let text = template.render(&ChatInput {
         messages: &chat.messages,
         tools: (!chat.tools.is_empty()).then_some(chat.tools.as_slice()),
@@ -86,6 +102,18 @@ fn chat_prompt(engine: &Engine, rendering: &Rendering, chat: &Chat) -> Result<(V
     let prompt = encode(engine, &text, false)?;
     let start = tokenizer.start_channel(&prompt);
     Ok((prompt, start))
+}
+
+/// Variables of the template: the operator's, then those of the request, of which what it names
+/// itself wins over what [`Chat::thinking`] stands for.
+fn template_kwargs(args: &Map<String, Value>, chat: &Chat) -> Map<String, Value> {
+    let mut kwargs = args.clone();
+    let named = THINKING_SWITCHES.iter().any(|key| chat.template_kwargs.contains_key(*key));
+    if let Some(thinking) = chat.thinking.filter(|_| !named) {
+        kwargs.extend(THINKING_SWITCHES.map(|key| (key.to_owned(), thinking.into())));
+    }
+    kwargs.extend(chat.template_kwargs.clone());
+    kwargs
 }
 
 /// Token ids of a prompt, unless the text is so long that the prompt could not be served anyway.
@@ -126,6 +154,26 @@ fn plain_chat(messages: &[Value], mapping: Option<&BTreeMap<String, String>>) ->
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn thinking_is_what_templates_call_it() {
+        let args = json!({"enable_thinking": false, "style": "x"});
+        let args = args.as_object().unwrap();
+        let kwargs = |thinking, own: Value| {
+            let template_kwargs = own.as_object().unwrap().clone();
+            let chat = Chat { thinking, template_kwargs, ..Chat::default() };
+            Value::from(super::template_kwargs(args, &chat))
+        };
+        assert_eq!(kwargs(None, json!({})), json!({"enable_thinking": false, "style": "x"}));
+        assert_eq!(
+            kwargs(Some(true), json!({"budget": 1})),
+            json!({"enable_thinking": true, "style": "x", "thinking": true, "budget": 1})
+        );
+        assert_eq!(
+            kwargs(Some(true), json!({"enable_thinking": false})),
+            json!({"enable_thinking": false, "style": "x"})
+        );
+    }
 
     #[test]
     fn a_chat_without_a_template() {
