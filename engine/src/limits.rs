@@ -64,7 +64,7 @@ pub const MAX_SCHEMA_COUNT: u64 = 1 << 16;
 /// Blanks between two parts of constrained JSON: a model that writes blanks only would never end.
 pub const MAX_JSON_SPACE: usize = 64;
 /// Blanks before a constrained answer and between two calls.
-pub const MAX_GAP: usize = 8;
+pub const MAX_GAP: usize = 2;
 /// Symbols in the rules of one grammar.
 pub const MAX_GRAMMAR_SYMBOLS: usize = 500_000;
 /// Work on a grammar's regular expressions when it is compiled, in llguidance's fuel.

@@ -56,7 +56,11 @@ impl Compiler {
         let work = || {
             let grammar = TopLevelGrammar::from_lark(lark);
             let parser = self.factory.create_parser(grammar);
-            parser.map_err(|e| failed(&plain_reason(&format!("{e:#}")))).and_then(Constraint::new)
+            let parser = parser.map_err(|e| failed(&plain_reason(&format!("{e:#}"))))?;
+            let constraint = Constraint::new(parser)?;
+            // A grammar without any text is found here.
+            constraint.matcher().mask()?;
+            Ok(constraint)
         };
         thread::scope(|scope| {
             let builder = thread::Builder::new().name("grammar".into());

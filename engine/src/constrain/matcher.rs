@@ -87,17 +87,41 @@ fn failed(reason: &str) -> Error {
     Error::Request(format!("the answer's grammar cannot be followed any further: {reason}"))
 }
 
-/// llguidance's reason without its additions for developers.
+/// Longest reason that is passed on, in characters.
+const MAX_REASON_CHARS: usize = 300;
+
+/// llguidance's reason without the state, the grammar and the place in it that follow or precede it.
 pub(super) fn plain_reason(reason: &str) -> String {
-    let end = ["\n<backtrace>", "\n<non-verbose/>", "\n<state>"]
-        .iter()
-        .filter_map(|mark| reason.find(mark))
-        .min()
-        .unwrap_or(reason.len());
-    let reason = reason[..end].trim();
     if reason.starts_with("panic:") {
         tracing::error!(reason, "llguidance panicked");
         return "internal error".into();
     }
-    reason.to_owned()
+    // A listing of the grammar follows, line by line.
+    let listed = |line: &str| {
+        line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit()).starts_with(" |")
+    };
+    let lines = reason.lines().take_while(|line| !listed(line) && !line.starts_with('<'));
+    let line = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+    let is_place = |c: char| c.is_ascii_digit() || "()".contains(c);
+    let line = line
+        .strip_prefix("at ")
+        .map(|rest| rest.trim_start_matches(is_place))
+        .and_then(|rest| rest.strip_prefix(": "))
+        .unwrap_or(&line);
+    line.chars().take(MAX_REASON_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("Unsatisfiable", "Unsatisfiable")]
+    #[case("at 1(8): bad:\n  (\n   1 | start: x\n       ^", "bad: (")]
+    #[case("no\n<non-verbose/>", "no")]
+    #[case("panic: x\n<backtrace>", "internal error")]
+    fn reasons(#[case] reason: &str, #[case] plain: &str) {
+        assert_eq!(plain_reason(reason), plain);
+    }
 }

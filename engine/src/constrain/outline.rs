@@ -78,20 +78,19 @@ fn calls(lark: &mut Lark<'_>, calls: &Calls) -> Result<String> {
     if tools.is_empty() {
         return Err(Error::Request("no tools are given that could be called".into()));
     }
-    let call = if calls.after_text {
-        // The text ends with the first call's marker, so it is a part of the call's rule.
-        let text = free_text(lark);
-        let call = format.call_rule(lark, &tools)?;
-        lark.rule(&format!("{text} {call} | {call}"))
+    let body = format.call_rule(lark, &tools)?;
+    let call = lark.rule(&format!("{} {body}", lark.marker(format.start())));
+    let first = if calls.after_text {
+        let text = lark.until(&Text::default(), "", format.start());
+        lark.rule(&format!("{text} {body}"))
     } else {
-        format.call_rule(lark, &tools)?
+        call.clone()
     };
     if calls.one {
-        return Ok(call);
+        return Ok(first);
     }
     let gap = gap(lark);
-    let next = format.call_rule(lark, &tools)?;
-    Ok(lark.rule(&format!("{call} ({gap} {next})*")))
+    Ok(lark.rule(&format!("{first} ({gap} {call})*")))
 }
 
 /// All schemas of a grammar.

@@ -1,6 +1,6 @@
 //! Masks on the demo model's vocabulary.
 
-use std::{path::Path, sync::LazyLock, time::Instant};
+use std::{path::Path, sync::LazyLock};
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -224,18 +224,13 @@ fn refused(#[case] schema: Value) {
 #[case::patterns(json!({"patternProperties": (0..200).map(|i| (format!("^a{i}b*(c|d){{3}}"), json!({})))
     .collect::<serde_json::Map<_, _>>()}))]
 fn bounded(#[case] schema: Value) {
-    let begun = Instant::now();
-    match compile(&json_schema(schema), Channel::Content) {
-        Ok(mut matcher) => {
-            for _ in 0..50 {
-                let Ok(mask) = matcher.mask() else { break };
-                let Some(id) = (0..VOCAB as u32).find(|&id| id != 1 && mask.allows(id)) else {
-                    break;
-                };
-                if matcher.accept(id).is_err() || matcher.is_complete() {
-                    break;
-                }
-            }
+    let Ok(mut matcher) = compile(&json_schema(schema), Channel::Content) else { return };
+    for _ in 0..50 {
+        let Ok(mask) = matcher.mask() else { break };
+        let allowed = (0..VOCAB as u32).find(|&id| id != 1 && mask.allows(id));
+        let Some(id) = allowed else { break };
+        if matcher.accept(id).is_err() || matcher.is_complete() {
+            break;
         }
     }
 }

@@ -103,10 +103,11 @@ impl<'a> Lark<'a> {
             return self.rule(&format!("{name} {}", self.marker(marker)));
         }
         let suffix = format!("{before}{marker}");
-        // A marker that comes too early would be read as the end, so nothing may follow one.
-        let body = any(text, &suffix)
-            + &excluding(text.without)
-            + &format!(" & ~/(?s:.*){}(?s:.+)/", escape(marker));
+        // What begins like the marker has to be the marker, and the end. Else a model whose tokens
+        // reach over the marker's end could only go on as if it were text.
+        let stem = escape(&marker[..marker.char_indices().next_back().map_or(0, |(at, _)| at)]);
+        let body =
+            any(text, &suffix) + &excluding(text.without) + &format!(" & ~/(?s:.*){stem}(?s:..+)/");
         let name = self.reserve();
         self.define(&format!("{name}[lazy]"), &body);
         name
@@ -157,7 +158,8 @@ fn escape(text: &str) -> String {
     for c in text.chars() {
         match c {
             '\n' => out.push_str("\\n"),
-            c if c.is_ascii_punctuation() => out.extend(['\\', c]),
+            // Escaping any other character can give it a meaning: `\<` is the beginning of a word.
+            c if r"\.+*?()|[]{}^$#&-~/".contains(c) => out.extend(['\\', c]),
             c => out.push(c),
         }
     }

@@ -66,7 +66,8 @@ impl ToolFormat {
         markers
     }
 
-    /// Adds the rules of one call of one of `tools`, markers included; returns the rule's name.
+    /// Adds the rules of one call of one of `tools`, from behind the marker that opens it to the one
+    /// that closes it; returns the rule's name.
     ///
     /// # Errors
     /// [`Error::Request`] for names that the format cannot write.

@@ -17,7 +17,6 @@ const WITHOUT: [&str; 1] = ["<tool_call|>"];
 
 pub(super) fn call(lark: &mut Lark<'_>, tool: &Tool<'_>) -> Result<String> {
     let name = tool.written(|c| is_word(c) || c == '-')?;
-    let open = lark.marker("<|tool_call>");
     let none = json!({});
     let root = tool.parameters.unwrap_or(&none);
     let object = values::resolve(root, root);
@@ -27,7 +26,7 @@ pub(super) fn call(lark: &mut Lark<'_>, tool: &Tool<'_>) -> Result<String> {
         Some(Value::Object(properties)) => writer.object(object, properties, 0),
         _ => literal("{}"),
     };
-    let parts = [open, literal(&format!("call:{name}")), arguments, lark.marker("<tool_call|>")];
+    let parts = [literal(&format!("call:{name}")), arguments, lark.marker("<tool_call|>")];
     Ok(lark.rule(&parts.join(" ")))
 }
 

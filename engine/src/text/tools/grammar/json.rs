@@ -16,7 +16,6 @@ pub(super) fn call(lark: &mut Lark<'_>, tool: &Tool<'_>) -> String {
     }
     let arguments = lark.json(&schema, !tool.strict);
     let parts = [
-        lark.marker("<tool_call>"),
         literal(&format!("\n{{\"name\": {name}, \"arguments\": ")),
         arguments,
         literal("}\n"),

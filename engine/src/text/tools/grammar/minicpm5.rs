@@ -11,7 +11,7 @@ const WITHOUT: [&str; 1] = ["</function>"];
 
 pub(super) fn call(lark: &mut Lark<'_>, tool: &Tool<'_>) -> Result<String> {
     let name = tool.written(|c| !c.is_control() && !"\"<>".contains(c))?;
-    let mut parts = vec![lark.marker("<function name="), literal(&format!("\"{name}\">"))];
+    let mut parts = vec![literal(&format!("\"{name}\">"))];
     let writable = |name: &str| !name.contains(['"', '\n']);
     for parameter in values::parameters(tool, writable)? {
         let open = literal(&format!("<param name=\"{}\">", parameter.name));

@@ -13,7 +13,7 @@ const WITHOUT: [&str; 4] = ["</function>", "</tool_call>", "<parameter=", "<func
 pub(super) fn call(lark: &mut Lark<'_>, tool: &Tool<'_>) -> Result<String> {
     let writable = |c: char| !c.is_whitespace() && !c.is_control() && !"<>".contains(c);
     let name = tool.written(writable)?;
-    let mut parts = vec![lark.marker("<tool_call>"), literal(&format!("\n<function={name}>\n"))];
+    let mut parts = vec![literal(&format!("\n<function={name}>\n"))];
     for parameter in values::parameters(tool, |name| name.chars().all(writable))? {
         let open = literal(&format!("<parameter={}>\n", parameter.name));
         let value = values::until(lark, tool, parameter.schema, ("\n", "</parameter>"), &WITHOUT);
