@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use crate::text::Channel;
+use crate::{constrain::Constraint, text::Channel};
 
 /// One generation. Build it with [`GenerateRequest::new`] and set what differs from the defaults.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,10 +19,24 @@ pub struct GenerateRequest {
     pub ignore_eos: bool,
     /// Report the chosen token's log-probability and this many alternatives.
     pub top_logprobs: Option<usize>,
+    /// What may be written, compiled by [`Engine::constrain`](crate::Engine::constrain). The
+    /// generation ends where it allows nothing more. Such sequences take turns, also with batching.
+    pub grammar: Option<Constraint>,
     /// Which markers split the text into channels, and the channel it starts in.
     pub routing: Routing,
     /// Prompt tokens per prefill call; the engine's default when `None`.
     pub prefill_step_size: Option<usize>,
+    /// Names of the adapters whose products are added, in this order; `None` leaves it to the
+    /// engine's defaults, an empty list is the bare model.
+    pub adapters: Option<Vec<String>>,
+    /// Go on from state that earlier requests left in the prompt cache, and leave some there. Changes
+    /// no bit.
+    pub use_cache: bool,
+    /// Positions in the prompt, at most [`limits::MAX_CACHE_MARKS`](crate::limits::MAX_CACHE_MARKS),
+    /// that other prompts may have in common with this one, such as a message's end: a model call
+    /// ends there, whatever is cached, and the state behind it is kept. The last is where a
+    /// conversation would go on, the others are heads that conversations share.
+    pub cache_marks: Vec<usize>,
     /// Raw tensors to send along, for parity traces.
     pub capture: Capture,
     /// What runs before on the same caches, for parity traces.
@@ -51,8 +65,12 @@ impl GenerateRequest {
             stop: Vec::new(),
             ignore_eos: false,
             top_logprobs: None,
+            grammar: None,
             routing: Routing::default(),
             prefill_step_size: None,
+            adapters: None,
+            use_cache: false,
+            cache_marks: Vec::new(),
             capture: Capture::default(),
             past: None,
             detour: None,
@@ -94,6 +112,9 @@ pub struct Routing {
     pub markers: bool,
     /// The channel of the first generated token (reasoning when the prompt ends inside it).
     pub start: Channel,
+    /// Content and calls exclude one another, as under a grammar for either: once there is content
+    /// other than blanks, what looks like a marker is content too.
+    pub exclusive: bool,
 }
 
 /// Raw tensors wanted beside the tokens.

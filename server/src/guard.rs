@@ -20,6 +20,7 @@ use crate::{
     limits, metrics,
     routes::{Endpoint, route},
     state::AppState,
+    wire::anthropic,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -28,20 +29,24 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub async fn guard(State(state): State<Arc<AppState>>, request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     let span = tracing::info_span!("request", id = %id);
-    let mut response = checked(&state, request, next).instrument(span).await;
+    let mut response = checked(&state, &id, request, next).instrument(span).await;
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
 }
 
-async fn checked(state: &AppState, request: Request, next: Next) -> Response {
+async fn checked(state: &AppState, id: &str, request: Request, next: Next) -> Response {
     let started = Instant::now();
+    let anthropic = anthropic::errors::is_ours(request.uri().path(), request.headers());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let matched = request.extensions().get::<MatchedPath>().and_then(|m| route(m.as_str()));
     let mut in_flight = state.metrics.request(matched.map_or(metrics::OTHER, |(path, _)| path));
-    let (response, admitted) = judged(state, matched.map(|(_, e)| e), request, next).await;
+    let (mut response, admitted) = judged(state, matched.map(|(_, e)| e), request, next).await;
+    if anthropic {
+        anthropic::errors::reword(&mut response, id);
+    }
     let status = response.status().as_u16();
     in_flight.answered(status);
     // Quoted, so that no client can break a line or colour the log.
@@ -99,7 +104,7 @@ fn allow(headers: &mut HeaderMap, origin: HeaderValue, asked_headers: Option<Hea
     );
     headers.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("x-request-id, retry-after"),
+        HeaderValue::from_static("x-request-id, request-id, retry-after"),
     );
     if let Some(asked) = asked_headers {
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked);

@@ -46,9 +46,18 @@ pub const MAX_REQUESTS_PER_KEY: usize = 1 << 16;
 
 /// Prompts rendered and tokenized at the same time.
 pub const MAX_PREPARING: usize = 2;
+/// Adapters read and mounted at the same time.
+pub const MAX_MOUNTING: usize = 1;
+/// Longest path of an adapter's folder in a request, in bytes.
+pub const MAX_ADAPTER_PATH_BYTES: usize = 1_024;
 /// Longest prompt that is tokenized, in bytes. Tokenizing takes hundreds of bytes of memory per
 /// token, so the engine's own limit, which is in tokens, would come too late.
 pub const MAX_PROMPT_BYTES: usize = 4 * verbatim_engine::limits::MAX_PROMPT_TOKENS;
+/// State of earlier requests unless `--prompt-cache-bytes` says otherwise, in bytes.
+pub const DEFAULT_PROMPT_CACHE_BYTES: usize = 2 << 30;
+/// Longest conversation whose marks for the prompt cache are looked for, in bytes: that renders it
+/// twice more.
+pub const MAX_MARKED_BYTES: usize = 4 << 20;
 /// Stack of the threads that render and tokenize, in bytes.
 pub const PREPARE_STACK_BYTES: usize = 16 << 20;
 /// SSE messages buffered between a generation and its connection.
@@ -64,15 +73,48 @@ pub const MAX_CONTENT_PARTS: usize = 1_024;
 pub const MAX_TOOLS: usize = 256;
 /// Longest name of a tool, in bytes.
 pub const MAX_TOOL_NAME_BYTES: usize = 256;
+/// Longest name of a tool in Anthropic's API, in bytes.
+pub const MAX_ANTHROPIC_TOOL_NAME_BYTES: usize = 128;
+/// Least `thinking.budget_tokens` in Anthropic's API.
+pub const MIN_THINKING_BUDGET: usize = 1_024;
 /// Keys of `chat_template_kwargs` and `role_mapping`.
 pub const MAX_KWARGS: usize = 32;
 /// Longest value that an error message quotes, in characters.
 pub const MAX_QUOTED_CHARS: usize = 64;
+/// Most ids that an error message lists.
+pub const MAX_QUOTED_IDS: usize = 8;
+
+/// Items of one input of the Responses endpoint, those of earlier responses included.
+pub const MAX_ITEMS: usize = MAX_MESSAGES;
+/// Keys of `metadata`.
+pub const MAX_METADATA_KEYS: usize = 16;
+/// Longest key of `metadata`, in characters.
+pub const MAX_METADATA_KEY_CHARS: usize = 64;
+/// Longest value of `metadata`, in characters.
+pub const MAX_METADATA_VALUE_CHARS: usize = 512;
+/// Stored responses, in bytes, unless `--responses-bytes` says otherwise.
+pub const DEFAULT_RESPONSES_BYTES: usize = 64 << 20;
+/// Stored responses unless `--responses-entries` says otherwise.
+pub const DEFAULT_RESPONSES: usize = 1_024;
+/// How long a response is stored unless `--responses-ttl` says otherwise.
+pub const DEFAULT_RESPONSES_TTL: Duration = Duration::from_hours(24);
+/// Bytes that a stored response takes beside its text.
+pub const STORED_RESPONSE_BYTES: usize = 256;
+/// Bytes that an item of a stored response takes beside its text.
+pub const STORED_ITEM_BYTES: usize = 32;
+/// Items that a list of input items has unless a request says otherwise (OpenAI's default).
+pub const DEFAULT_INPUT_ITEMS: usize = 20;
+/// Items that such a list has at most (OpenAI's limit).
+pub const MAX_INPUT_ITEMS: usize = 100;
 
 /// Tokens generated unless a request says otherwise (mlx-lm's default).
 pub const DEFAULT_MAX_TOKENS: usize = 512;
-/// Alternatives per token that a request may ask for (mlx-lm's limit).
-pub const MAX_TOP_LOGPROBS: i64 = 11;
+/// Alternatives per token that a request may ask for (OpenAI's limit; mlx-lm's is 11).
+pub const MAX_TOP_LOGPROBS: i64 = 20;
+/// Choices of one answer.
+pub const MAX_CHOICES: usize = 8;
+/// Longest name of a response format's schema, in bytes.
+pub const MAX_SCHEMA_NAME_BYTES: usize = 64;
 /// Seconds a client should wait before it tries a full queue again.
 pub const RETRY_AFTER_SECONDS: u64 = 2;
 

@@ -6,13 +6,14 @@ use axum::{
     Router,
     body::Body,
     extract::{Path, Request, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, delete, get, post},
 };
 
 use crate::{
+    adapters,
     error::{ApiError, ApiResult},
     generate,
     guard::guard,
@@ -21,7 +22,11 @@ use crate::{
     metrics::{self, Facts},
     openapi,
     state::AppState,
-    wire::openai::{chat::ChatCompletions, completions::Completions, models},
+    wire::{
+        anthropic::{self, Messages},
+        openai::{chat::ChatCompletions, completions::Completions, models},
+        responses::{Responses, retrieve},
+    },
 };
 
 const PAGE: &str = include_str!("../assets/index.html");
@@ -33,10 +38,26 @@ pub enum Endpoint {
     Chat,
     /// A text's continuation.
     Completions,
+    /// A conversation's next message, in Anthropic's API.
+    Messages,
+    /// The tokens of such a conversation.
+    CountTokens,
+    /// A response of the model.
+    Responses,
+    /// A response that was stored.
+    Response,
+    /// What such a response answered.
+    InputItems,
+    /// The tokens of an input.
+    InputTokens,
     /// The models served.
     Models,
     /// One model.
     Model,
+    /// The adapters that requests can use.
+    Adapters,
+    /// One of them.
+    Adapter,
     /// Whether the server can do its work.
     Health,
     /// Counters for a monitoring system.
@@ -52,8 +73,17 @@ pub const ROUTES: &[(&str, Endpoint)] = &[
     ("/v1/chat/completions", Endpoint::Chat),
     ("/chat/completions", Endpoint::Chat),
     ("/v1/completions", Endpoint::Completions),
+    ("/v1/messages", Endpoint::Messages),
+    ("/v1/messages/count_tokens", Endpoint::CountTokens),
+    ("/v1/responses", Endpoint::Responses),
+    ("/responses", Endpoint::Responses),
+    ("/v1/responses/input_tokens", Endpoint::InputTokens),
+    ("/v1/responses/{id}", Endpoint::Response),
+    ("/v1/responses/{id}/input_items", Endpoint::InputItems),
     ("/v1/models", Endpoint::Models),
     ("/v1/models/{*id}", Endpoint::Model),
+    ("/v1/adapters", Endpoint::Adapters),
+    ("/v1/adapters/{name}", Endpoint::Adapter),
     ("/health", Endpoint::Health),
     ("/metrics", Endpoint::Metrics),
     ("/openapi.json", Endpoint::OpenApi),
@@ -83,8 +113,22 @@ impl Endpoint {
             Self::Completions => post(|State(state): State<Arc<AppState>>, request: Request| {
                 generate::answer(state, &Completions, request)
             }),
+            Self::Messages => post(|State(state): State<Arc<AppState>>, request: Request| {
+                generate::answer(state, &Messages, request)
+            }),
+            Self::CountTokens => post(|State(state): State<Arc<AppState>>, request: Request| {
+                anthropic::count_tokens(state, request)
+            }),
+            Self::Responses => post(|State(state): State<Arc<AppState>>, request: Request| {
+                generate::answer(state, &Responses, request)
+            }),
+            Self::Response => get(retrieve::one).delete(retrieve::forget),
+            Self::InputItems => get(retrieve::input_items),
+            Self::InputTokens => post(retrieve::input_tokens),
             Self::Models => get(list_models),
             Self::Model => get(one_model),
+            Self::Adapters => get(adapters::list_all).post(adapters::add),
+            Self::Adapter => delete(adapters::remove),
             Self::Health => get(report_health),
             Self::Metrics => get(report_metrics),
             Self::OpenApi => get(describe),
@@ -104,15 +148,25 @@ pub fn router(state: Arc<AppState>) -> Router {
         .with_state(state)
 }
 
-async fn list_models(State(state): State<Arc<AppState>>) -> Response {
-    json_response(StatusCode::OK, &models::list(&state.model_id, state.created))
+async fn list_models(State(state): State<Arc<AppState>>, headers: HeaderMap) -> Response {
+    let (id, created) = (&state.model_id, state.created);
+    let list = if anthropic::errors::speaks_anthropic(&headers) {
+        anthropic::models::page(&[anthropic::models::entry(id, created)])
+    } else {
+        models::list(id, created)
+    };
+    json_response(StatusCode::OK, &list)
 }
 
 async fn one_model(
     State(state): State<Arc<AppState>>,
     Path(id): Path<String>,
+    headers: HeaderMap,
 ) -> ApiResult<Response> {
-    let entry = models::retrieve(&id, &state.model_id, state.created)?;
+    let mut entry = models::retrieve(&id, &state.model_id, state.created)?;
+    if anthropic::errors::speaks_anthropic(&headers) {
+        entry = anthropic::models::entry(&id, state.created);
+    }
     Ok(json_response(StatusCode::OK, &entry))
 }
 

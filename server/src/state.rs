@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use verbatim_engine::{Engine, Health};
 
 use crate::{
+    adapters::AdapterRoot,
     core::Rendering,
     error::ApiResult,
     health::Condition,
@@ -24,8 +25,11 @@ use crate::{
     origin::OriginPolicy,
     version,
     vocabulary::TokenizerVocabulary,
-    wire::openai::{
-        Defaults, logprobs::Vocabulary, models, options::DEFAULT_MODEL, reply::unix_seconds,
+    wire::{
+        openai::{
+            Defaults, logprobs::Vocabulary, models, options::DEFAULT_MODEL, reply::unix_seconds,
+        },
+        responses::store::{Bounds, Shared},
     },
 };
 
@@ -50,6 +54,12 @@ pub struct ServeConfig {
     pub public_metrics: bool,
     /// The model's name; the directory's when `None`.
     pub model_name: Option<String>,
+    /// How much is stored of the Responses endpoint, and how long.
+    pub responses: Bounds,
+    /// Pass over tools that only OpenAI can run.
+    pub ignore_hosted_tools: bool,
+    /// Where adapters may be added from while the server runs; nowhere when `None`.
+    pub adapter_root: Option<AdapterRoot>,
 }
 
 impl Default for ServeConfig {
@@ -64,6 +74,9 @@ impl Default for ServeConfig {
             keys: Keys::default(),
             public_metrics: false,
             model_name: None,
+            responses: Bounds::default(),
+            ignore_hosted_tools: false,
+            adapter_root: None,
         }
     }
 }
@@ -86,10 +99,14 @@ pub struct AppState {
     pub vocabulary: Arc<dyn Vocabulary>,
     /// Turns for rendering and tokenizing.
     pub preparing: Arc<Semaphore>,
+    /// The turn for mounting an adapter.
+    pub mounting: Arc<Semaphore>,
     /// Reads request bodies.
     pub bodies: BodyReader,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Responses that can be referred to.
+    pub responses: Arc<Shared>,
     aliases: Vec<String>,
     draining: AtomicBool,
     cut: watch::Sender<bool>,
@@ -135,8 +152,10 @@ impl AppState {
             created: unix_seconds(),
             fingerprint: version::fingerprint().into(),
             preparing: Arc::new(Semaphore::new(limits::MAX_PREPARING)),
+            mounting: Arc::new(Semaphore::new(limits::MAX_MOUNTING)),
             bodies: BodyReader::new(config.max_body_bytes, config.body_timeout),
             metrics: Arc::default(),
+            responses: Arc::new(Shared::new(config.responses)),
             config,
             aliases,
             draining: AtomicBool::new(false),

@@ -10,13 +10,15 @@ use mlx_rs::{
     transforms::{async_eval, eval},
 };
 
-use super::{processors::Processors, sampler::Sampler};
+use super::{Chunks, constrained::Constrained, processors::Processors, sampler::Sampler};
 use crate::{
     Capture, Conversion, Detour, KvUse, Past, Result, Sampling,
+    adapter::Selection,
     cache::{self, LayerCache},
     kv::KvQuantization,
     mlx,
     models::{Model, Mutation, Probe},
+    prompt_cache::{History, Rules, Start},
 };
 
 /// Tokens between two returns of MLX's buffer cache to the system.
@@ -32,14 +34,20 @@ pub struct DecoderOptions<'a> {
     pub prompt: &'a [u32],
     /// Tokens to generate at most.
     pub max_tokens: usize,
-    /// Prompt tokens per model call.
-    pub prefill_step_size: usize,
+    /// Where the prompt is cut into model calls.
+    pub chunks: Chunks,
+    /// State to go on from: of the first tokens of the prompt, its last one excepted.
+    pub start: Option<Start>,
+    /// What states depend on.
+    pub rules: Rules,
     /// Sampler and processors.
     pub sampling: &'a Sampling,
     /// Start of the key sequence.
     pub seed: u64,
     /// Which keys and values are packed.
     pub kv: &'a Arc<KvQuantization>,
+    /// Whose products are added.
+    pub adapters: &'a Selection,
     /// Arrays to hand out beside the tokens.
     pub capture: Capture,
     /// Deliberate mistake for the harness's own tests.
@@ -63,6 +71,8 @@ pub struct Step {
     pub logprobs: Array,
     /// Last-position logits `[V]` before the processors, when captured.
     pub logits: Option<Array>,
+    /// The sequence's grammar allows nothing to follow but the end.
+    pub completes: bool,
 }
 
 /// State of one sequence between two turns.
@@ -71,14 +81,18 @@ pub struct Decoder {
     pub(super) caches: Vec<LayerCache>,
     pub(super) prompt: Vec<u32>,
     pub(super) prefilled: usize,
-    prefill_step_size: usize,
-    max_tokens: usize,
+    chunks: Chunks,
+    history: History,
+    rules: Rules,
+    pub(super) max_tokens: usize,
     pub(super) yielded: usize,
     pub(super) sampler: Sampler,
     pub(super) processors: Processors,
     pub(super) pending: Option<Pending>,
+    pub(super) constrained: Option<Constrained>,
     pub(super) capture: Capture,
     kv: Arc<KvQuantization>,
+    pub(super) adapters: Selection,
     probe: Probe,
     calls: usize,
     tensors: Vec<(String, Array)>,
@@ -115,23 +129,36 @@ pub enum Progress {
 
 impl Decoder {
     /// A sequence that has not called the model yet.
-    pub fn new(model: &dyn Model, options: &DecoderOptions<'_>) -> Result<Self> {
-        let mut caches = model.new_caches();
+    pub fn new(model: &dyn Model, options: DecoderOptions<'_>) -> Result<Self> {
+        let (mut caches, history) = match options.start {
+            Some(Start { caches, history }) => (caches, history),
+            None => (model.new_caches(), History::default()),
+        };
         if options.mutation == Mutation::KvPackedBeforeFirstCall {
             options.kv.apply(&mut caches, options.mutation)?;
+        }
+        let mut processors = Processors::new(options.sampling);
+        let prefilled = history.at();
+        if prefilled > 0 && !processors.is_empty() {
+            let read = &options.prompt[..prefilled];
+            processors.remember(&Array::from_slice(read, &[prefilled as i32]))?;
         }
         Ok(Self {
             caches,
             prompt: options.prompt.to_vec(),
-            prefilled: 0,
-            prefill_step_size: options.prefill_step_size.max(1),
+            prefilled,
+            chunks: options.chunks,
+            history,
+            rules: options.rules,
             max_tokens: options.max_tokens,
             yielded: 0,
             sampler: Sampler::new(options.sampling, options.seed)?,
-            processors: Processors::new(options.sampling),
+            processors,
             pending: None,
+            constrained: None,
             capture: options.capture,
             kv: Arc::clone(options.kv),
+            adapters: options.adapters.clone(),
             probe: if options.capture.layers { Probe::recording() } else { Probe::default() },
             calls: 0,
             tensors: Vec::new(),
@@ -147,6 +174,7 @@ impl Decoder {
 
     /// One turn: a prefill chunk, or a token.
     pub fn advance(&mut self, model: &dyn Model) -> Result<Progress> {
+        model.adapters().select(self.adapters.ids())?;
         if let Some(past) = self.past.take() {
             self.go_through(&past, model)?;
         }
@@ -164,13 +192,16 @@ impl Decoder {
     fn go_through(&mut self, past: &Past, model: &dyn Model) -> Result<()> {
         let mut before = Self::new(
             model,
-            &DecoderOptions {
+            DecoderOptions {
                 prompt: &past.prompt,
                 max_tokens: past.steps,
-                prefill_step_size: self.prefill_step_size,
+                chunks: Chunks::new(past.prompt.len(), self.chunks.step(), &[]),
+                start: None,
+                rules: self.rules,
                 sampling: &Sampling::default(),
                 seed: 0,
                 kv: &self.kv,
+                adapters: &self.adapters,
                 capture: Capture::default(),
                 mutation: self.mutation,
                 past: None,
@@ -243,8 +274,8 @@ impl Decoder {
 
     /// The prompt tokens to read next, the last one excepted.
     pub(super) fn next_chunk(&self) -> &[u32] {
-        let n = self.prompt_left().saturating_sub(1).min(self.prefill_step_size);
-        &self.prompt[self.prefilled..self.prefilled + n]
+        let end = self.chunks.end(self.prefilled).max(self.prefilled);
+        &self.prompt[self.prefilled..end]
     }
 
     /// Notes that the next `n` prompt tokens went through the model; returns how many have.
@@ -254,16 +285,40 @@ impl Decoder {
             self.processors.remember(&Array::from_slice(chunk, &[n as i32]))?;
         }
         self.prefilled += n;
+        if n > 0 {
+            self.history.read(&self.rules, n);
+        }
         Ok(self.prefilled)
     }
 
-    /// Whether the batch can do what this sequence asks for, from here on. Layer outputs, a past and
-    /// forced tokens come from single rows, and keys and values are packed before a row joins: when
+    /// Notes a call that read one token.
+    pub(super) fn note_step(&mut self) {
+        self.history.read(&self.rules, 1);
+    }
+
+    /// The calls that made its state.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// State of every layer; empty while a batch holds it.
+    pub fn caches(&self) -> &[LayerCache] {
+        &self.caches
+    }
+
+    /// The state, for others to go on from, and the calls that made it.
+    pub fn into_state(self) -> (Vec<LayerCache>, History) {
+        (self.caches, self.history)
+    }
+
+    /// Whether the batch can do what this sequence asks for, from here on. Layer outputs, a past,
+    /// forced tokens and grammars come from single rows, and keys and values are packed before a row joins: when
     /// that is due depends on the row's own calls.
     pub fn fits_a_batch(&self) -> bool {
         let alone = self.capture.layers
             || self.past.is_some()
             || self.detour.is_some()
+            || self.constrained.is_some()
             || !self.forced.is_empty();
         !alone && self.kv.is_settled(&self.caches)
     }
@@ -297,12 +352,19 @@ impl Decoder {
         Ok(())
     }
 
-    /// Dispatches the step that follows input token `[1]`.
-    fn step(&mut self, model: &dyn Model, input: &Array) -> Result<Pending> {
+    /// Logits `[1, V]` behind input token `[1]`, before the processors.
+    pub(super) fn logits(&mut self, model: &dyn Model, input: &Array) -> Result<Array> {
         let hidden = self.call(model, input)?;
+        self.note_step();
         let logits = model.logits(&hidden)?;
         let raw = logits.reshape(&[1, -1])?;
         self.processors.remember(input)?;
+        Ok(raw)
+    }
+
+    /// Dispatches the step that follows input token `[1]`.
+    fn step(&mut self, model: &dyn Model, input: &Array) -> Result<Pending> {
+        let raw = self.logits(model, input)?;
         let logits = self.processors.apply(&raw)?;
         let logprobs = ops::subtract(&logits, ops::logsumexp(&logits, true)?)?;
         let chosen_from = if self.argmax_over_logits { &logits } else { &logprobs };
@@ -312,13 +374,22 @@ impl Decoder {
         Ok(Pending { token, logprobs, raw })
     }
 
+    /// The prompt's last token `[1]`, which now counts as read.
+    pub(super) fn last_prompt_token(&mut self) -> Array {
+        self.prefilled = self.prompt.len();
+        Array::from_slice(&[self.prompt[self.prompt.len() - 1]], &[1])
+    }
+
     fn next_token(&mut self, model: &dyn Model) -> Result<Step> {
+        if let Some(mut constrained) = self.constrained.take() {
+            let step = self.constrained_token(model, &mut constrained);
+            self.constrained = Some(constrained);
+            return step;
+        }
         let mut current = if let Some(pending) = self.pending.take() {
             pending
         } else {
-            let last = [self.prompt[self.prompt.len() - 1]];
-            let input = Array::from_slice(&last, &[1]);
-            self.prefilled = self.prompt.len();
+            let input = self.last_prompt_token();
             self.step(model, &input)?
         };
         if let Some(&id) = self.forced.get(self.yielded) {
@@ -329,14 +400,21 @@ impl Decoder {
             self.pending = Some(self.step(model, &current.token)?);
         }
         let token = mlx::to_u32(&current.token)?[0];
-        if self.yielded.is_multiple_of(CLEAR_CACHE_EVERY) {
-            memory::clear_cache()?;
-        }
-        self.yielded += 1;
+        self.count_token()?;
         Ok(Step {
             token,
             logprobs: current.logprobs.reshape(&[-1])?,
             logits: self.capture.logits.then(|| current.raw.reshape(&[-1])).transpose()?,
+            completes: false,
         })
+    }
+
+    /// Counts a token that was read.
+    pub(super) fn count_token(&mut self) -> Result<()> {
+        if self.yielded.is_multiple_of(CLEAR_CACHE_EVERY) {
+            memory::clear_cache()?;
+        }
+        self.yielded += 1;
+        Ok(())
     }
 }

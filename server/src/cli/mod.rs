@@ -1,5 +1,6 @@
 //! The command line.
 
+mod adapters;
 pub mod args;
 mod config_file;
 mod generate;
@@ -12,6 +13,8 @@ mod logits;
 mod ls;
 mod model;
 mod output;
+mod prompt_cache;
+mod responses;
 mod serve;
 
 use std::{io, process::ExitCode};

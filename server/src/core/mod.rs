@@ -2,6 +2,8 @@
 
 mod answer;
 mod event;
+mod grammar;
+mod marks;
 mod prepare;
 mod request;
 mod run;

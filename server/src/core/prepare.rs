@@ -9,8 +9,11 @@ use verbatim_engine::{
     text::{Channel, ChatInput, ChatTemplate},
 };
 
-use super::{Chat, Prompt, Request, Translator};
+use super::{Chat, Prompt, Request, ToolChoice, Translator, grammar, marks::marks};
 use crate::limits;
+
+/// What families' templates call the switch for thinking.
+const THINKING_SWITCHES: [&str; 2] = ["enable_thinking", "thinking"];
 
 /// How conversations are rendered, as the operator wants it.
 #[derive(Debug, Clone, Default)]
@@ -32,25 +35,44 @@ impl Prepared {
     /// Renders and tokenizes. This can take long: keep it off async threads.
     pub fn new(engine: &Engine, rendering: &Rendering, request: Request) -> Result<Self> {
         let tokenizer = engine.tokenizer();
-        let (prompt, routing, tools) = match request.prompt {
-            Prompt::Text(text) => (encode(engine, &text, true)?, Routing::default(), None),
-            Prompt::Tokens(ids) => (ids, Routing::default(), None),
-            Prompt::Chat(chat) => {
-                let (prompt, start) = chat_prompt(engine, rendering, &chat)?;
-                (prompt, Routing { markers: true, start }, Some(chat.tools))
+        let format = &request.format;
+        let plain = |ids| ChatPrompt { ids, marks: Vec::new(), start: Channel::Content };
+        let is_chat = matches!(request.prompt, Prompt::Chat(_));
+        let (prompt, grammar, tools) = match request.prompt {
+            Prompt::Text(text) => {
+                (plain(encode(engine, &text, true)?), grammar::of_text(format), Vec::new())
+            }
+            Prompt::Tokens(ids) => (plain(ids), grammar::of_text(format), Vec::new()),
+            Prompt::Chat(mut chat) => {
+                if chat.tool_choice == ToolChoice::None {
+                    chat.tools.clear();
+                }
+                let prompt = chat_prompt(engine, rendering, &chat)?;
+                let grammar = grammar::of_chat(&chat, format, tokenizer.tool_format());
+                (prompt, grammar, chat.tools)
             }
         };
-        let mut generate = GenerateRequest::new(prompt, request.max_tokens);
+        let routing = Routing {
+            markers: is_chat,
+            start: prompt.start,
+            exclusive: grammar.as_ref().is_some_and(grammar::is_exclusive),
+        };
+        let mut generate = GenerateRequest::new(prompt.ids, request.max_tokens);
+        generate.use_cache = true;
+        generate.cache_marks = prompt.marks;
         generate.sampling = request.sampling;
         generate.stop = request.stop;
         generate.top_logprobs = request.top_logprobs;
+        generate.grammar =
+            grammar.map(|grammar| engine.constrain(&grammar, routing.start)).transpose()?;
         generate.routing = routing;
+        generate.adapters = request.adapters;
         if generate.sampling.xtc_probability > 0.0 {
             let mut special = tokenizer.encode("\n", true)?;
             special.extend(tokenizer.eos_token_ids());
             generate.sampling.xtc_special_tokens = special;
         }
-        let translator = Translator::new(tokenizer.tool_format(), tools.unwrap_or_default());
+        let translator = Translator::new(tokenizer.tool_format(), tools);
         let generations = (0..request.choices as u64)
             .map(|choice| {
                 let mut generate = generate.clone();
@@ -69,23 +91,58 @@ impl Prepared {
     }
 }
 
-fn chat_prompt(engine: &Engine, rendering: &Rendering, chat: &Chat) -> Result<(Vec<u32>, Channel)> {
+/// A conversation as the engine takes it.
+struct ChatPrompt {
+    ids: Vec<u32>,
+    /// Where other prompts part from it.
+    marks: Vec<usize>,
+    /// The channel that it ends in.
+    start: Channel,
+}
+
+fn chat_prompt(engine: &Engine, rendering: &Rendering, chat: &Chat) -> Result<ChatPrompt> {
     let tokenizer = engine.tokenizer();
     let Some(template) = rendering.template.as_ref().or(engine.template()) else {
-        let text = plain_chat(&chat.messages, chat.role_mapping.as_ref());
-        return Ok((encode(engine, &text, true)?, Channel::Content));
+        let mut text = plain_chat(&chat.messages, chat.role_mapping.as_ref());
+        text.push_str(&chat.prefill);
+        let ids = encode(engine, &text, true)?;
+        return Ok(ChatPrompt { ids, marks: Vec::new(), start: Channel::Content });
     };
-    let mut kwargs = rendering.args.clone();
+    let kwargs = template_kwargs(&rendering.args, chat);
+    let render = |messages: &[Value], add_generation_prompt| {
+        template.render(&ChatInput {
+            messages,
+            tools: (!chat.tools.is_empty()).then_some(chat.tools.as_slice()),
+            add_generation_prompt,
+            kwargs: kwargs.clone(),
+        })
+    };
+    let mut text = render(&chat.messages, true)?;
+    text.push_str(&chat.prefill);
+    let ids = encode(engine, &text, false)?;
+    let start = tokenizer.start_channel(&ids);
+    if start == Channel::Reasoning && !chat.prefill.is_empty() {
+        return Err(Error::Request(
+            "the model's template begins each answer with thinking, so a begun answer cannot be \
+             gone on from"
+                .to_owned(),
+        ));
+    }
+    let other = |messages: &[Value]| render(messages, false).ok();
+    let marks = marks(tokenizer, &chat.messages, (&text, &ids), other);
+    Ok(ChatPrompt { ids, marks, start })
+}
+
+/// Variables of the template: the operator's, then those of the request, of which what it names
+/// itself wins over what [`Chat::thinking`] stands for.
+fn template_kwargs(args: &Map<String, Value>, chat: &Chat) -> Map<String, Value> {
+    let mut kwargs = args.clone();
+    let named = THINKING_SWITCHES.iter().any(|key| chat.template_kwargs.contains_key(*key));
+    if let Some(thinking) = chat.thinking.filter(|_| !named) {
+        kwargs.extend(THINKING_SWITCHES.map(|key| (key.to_owned(), thinking.into())));
+    }
     kwargs.extend(chat.template_kwargs.clone());
-    let text = template.render(&ChatInput {
-        messages: &chat.messages,
-        tools: (!chat.tools.is_empty()).then_some(chat.tools.as_slice()),
-        add_generation_prompt: true,
-        kwargs,
-    })?;
-    let prompt = encode(engine, &text, false)?;
-    let start = tokenizer.start_channel(&prompt);
-    Ok((prompt, start))
+    kwargs
 }
 
 /// Token ids of a prompt, unless the text is so long that the prompt could not be served anyway.
@@ -126,6 +183,26 @@ fn plain_chat(messages: &[Value], mapping: Option<&BTreeMap<String, String>>) ->
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn thinking_is_what_templates_call_it() {
+        let args = json!({"enable_thinking": false, "style": "x"});
+        let args = args.as_object().unwrap();
+        let kwargs = |thinking, own: Value| {
+            let template_kwargs = own.as_object().unwrap().clone();
+            let chat = Chat { thinking, template_kwargs, ..Chat::default() };
+            Value::from(super::template_kwargs(args, &chat))
+        };
+        assert_eq!(kwargs(None, json!({})), json!({"enable_thinking": false, "style": "x"}));
+        assert_eq!(
+            kwargs(Some(true), json!({"budget": 1})),
+            json!({"enable_thinking": true, "style": "x", "thinking": true, "budget": 1})
+        );
+        assert_eq!(
+            kwargs(Some(true), json!({"enable_thinking": false})),
+            json!({"enable_thinking": false, "style": "x"})
+        );
+    }
 
     #[test]
     fn a_chat_without_a_template() {

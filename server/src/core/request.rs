@@ -71,6 +71,8 @@ pub enum Prompt {
 pub struct Chat {
     /// Messages as the template sees them.
     pub messages: Vec<Value>,
+    /// The beginning of the answer, which the model goes on from.
+    pub prefill: String,
     /// Tools as the template sees them; empty offers none.
     pub tools: Vec<Value>,
     /// Which of them may or must be called.

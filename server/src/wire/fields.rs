@@ -68,6 +68,16 @@ impl Fields {
         }
     }
 
+    /// A string that has to be there.
+    pub fn required_string(&mut self, name: &str) -> ApiResult<String> {
+        self.string(name)?.ok_or_else(|| missing(&self.label(name)))
+    }
+
+    /// Whether a field is there and not null.
+    pub fn has(&self, name: &str) -> bool {
+        self.map.get(name).is_some_and(|value| !value.is_null())
+    }
+
     /// A JSON integer; `label` names the field in errors.
     pub fn optional_int(&mut self, name: &str, label: &str) -> ApiResult<Option<i128>> {
         match self.take(name) {
@@ -130,6 +140,23 @@ impl Fields {
         }
     }
 
+    /// Refuses a field, by name and with the reason `why`, unless its value is `fine`.
+    pub fn refuse_unless(
+        &mut self,
+        name: &str,
+        why: &str,
+        fine: impl Fn(&Value) -> bool,
+    ) -> ApiResult<()> {
+        match self.take(name) {
+            Some(value) if !fine(&value) => {
+                let label = self.label(name);
+                let message = format!("{label} {why}");
+                Err(ApiError::unsupported(label, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Drops fields that change nothing about the answer.
     pub fn ignore(&mut self, names: &[&str]) {
         for name in names {
@@ -147,6 +174,17 @@ impl Fields {
                 Err(ApiError::unsupported(name, message))
             }
         }
+    }
+}
+
+/// Whether a value says nothing: null, or an empty text, list or object.
+pub fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
     }
 }
 
@@ -194,6 +232,11 @@ pub fn to_count(name: &str, i: i128, min: i128) -> ApiResult<usize> {
         return Err(ApiError::field(name, format!("{name} must be at least {min}")));
     }
     usize::try_from(i).map_err(|_| ApiError::field(name, format!("{name} is too large")))
+}
+
+/// 400 for a field that has to be there.
+pub fn missing(name: &str) -> ApiError {
+    ApiError::field(name, format!("{name} is missing"))
 }
 
 /// mlx-lm's text for a value of the wrong type; types carry their Python names.
@@ -263,6 +306,7 @@ mod tests {
         let nested = || Fields::within("a[1]", serde_json::json!({"b": 1})).unwrap();
         assert_eq!(nested().string("b").unwrap_err().message, "a[1].b must be of type str");
         assert_eq!(nested().finish().unwrap_err().param.as_deref(), Some("a[1].b"));
+        assert_eq!(nested().required_string("c").unwrap_err().message, "a[1].c is missing");
         let e = Fields::within("a[1]", serde_json::json!(2)).unwrap_err();
         assert_eq!(e.message, "a[1] must be of type dict");
     }

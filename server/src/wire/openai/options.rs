@@ -12,6 +12,7 @@ use crate::{
     limits,
     state::AppState,
     wire::{
+        adapters::take_adapters,
         fields::{Bounds, Fields, integer, to_count, wrong_type},
         protocol::Ask,
     },
@@ -64,6 +65,10 @@ pub struct Options {
     pub stop: Vec<String>,
     /// Report log-probabilities with this many alternatives.
     pub top_logprobs: Option<usize>,
+    /// Adapters to use; `None` leaves the choice to the server.
+    pub adapters: Option<Vec<String>>,
+    /// Answers to the same prompt.
+    pub choices: usize,
 }
 
 /// Fields of OpenAI's API that label or route a request but do not change its answer.
@@ -103,14 +108,26 @@ impl Options {
                 return Err(ApiError::field("model", "requested_model must be of type str"));
             }
         };
-        refuse_other_models(body)?;
+        refuse_draft_models(body)?;
+        let adapters = take_adapters(body)?;
         sampling.seed = take_seed(body)?;
         sampling.logit_bias = take_logit_bias(body)?;
         let stop = take_stop(body)?;
         let include_usage = take_stream_options(body)?;
+        let choices = take_choices(body)?;
         refuse_unhonoured(body)?;
         body.ignore(HARMLESS);
-        Ok(Self { model, stream, include_usage, max_tokens, sampling, stop, top_logprobs })
+        Ok(Self {
+            model,
+            stream,
+            include_usage,
+            max_tokens,
+            sampling,
+            stop,
+            top_logprobs,
+            adapters,
+            choices,
+        })
     }
 }
 
@@ -129,6 +146,15 @@ fn max_tokens(body: &mut Fields, defaults: &Defaults) -> ApiResult<usize> {
         return Err(ApiError::field("max_tokens", format!("max_tokens must be at most {most}")));
     }
     Ok(count)
+}
+
+fn take_choices(body: &mut Fields) -> ApiResult<usize> {
+    let choices = body.count("n", 1, 1)?;
+    let most = limits::MAX_CHOICES;
+    if choices > most {
+        return Err(ApiError::field("n", format!("n must be at most {most}")));
+    }
+    Ok(choices)
 }
 
 pub(in crate::wire) fn take_penalties(body: &mut Fields, sampling: &mut Sampling) -> ApiResult<()> {
@@ -158,22 +184,13 @@ fn take_logprobs(body: &mut Fields) -> ApiResult<Option<usize>> {
     Ok((chosen || top > 0).then_some(top))
 }
 
-fn refuse_other_models(body: &mut Fields) -> ApiResult<()> {
-    if let Some(draft) = body.string("draft_model")?
-        && draft != DEFAULT_MODEL
-    {
-        return Err(ApiError::unsupported(
+fn refuse_draft_models(body: &mut Fields) -> ApiResult<()> {
+    match body.string("draft_model")? {
+        Some(draft) if draft != DEFAULT_MODEL => Err(ApiError::unsupported(
             "draft_model",
             "draft_model is not supported: this server does not decode speculatively",
-        ));
-    }
-    match body.take("adapters") {
-        None => Ok(()),
-        Some(Value::String(_)) => Err(ApiError::unsupported(
-            "adapters",
-            "adapters is not supported: this server serves the base model",
         )),
-        Some(_) => Err(wrong_type("adapter", "str")),
+        _ => Ok(()),
     }
 }
 
@@ -265,14 +282,7 @@ fn take_stream_options(body: &mut Fields) -> ApiResult<bool> {
 
 /// Fields of OpenAI's API whose neutral values are fine and whose others would change the answer.
 fn refuse_unhonoured(body: &mut Fields) -> ApiResult<()> {
-    refuse_unless(body, "n", "n must be 1: one choice per request", |v| v.as_u64() == Some(1))?;
     refuse_unless(body, "best_of", "best_of must be 1", |v| v.as_u64() == Some(1))?;
-    refuse_unless(
-        body,
-        "response_format",
-        "response_format must be {\"type\": \"text\"}: constrained output is not supported",
-        |v| v.get("type").and_then(Value::as_str) == Some("text"),
-    )?;
     refuse_unless(body, "modalities", "modalities must be [\"text\"]", |v| {
         v.as_array().is_some_and(|a| a.iter().all(|m| m.as_str() == Some("text")))
     })?;
@@ -283,7 +293,7 @@ fn refuse_unhonoured(body: &mut Fields) -> ApiResult<()> {
         let message = format!("{name} is not supported: use tools and tool_choice");
         refuse_unless(body, name, &message, |v| v.as_array().is_some_and(Vec::is_empty))?;
     }
-    for name in ["audio", "prediction", "reasoning_effort", "web_search_options"] {
+    for name in ["audio", "prediction", "web_search_options"] {
         refuse_unless(body, name, &format!("{name} is not supported"), |_| false)?;
     }
     Ok(())
@@ -340,6 +350,8 @@ impl Options {
             sampling: self.sampling.clone(),
             stop: self.stop.clone(),
             top_logprobs: self.top_logprobs,
+            adapters: self.adapters.clone(),
+            choices: self.choices,
             ..Request::new(prompt, self.max_tokens)
         }
     }
