@@ -94,6 +94,9 @@ pub struct Routing {
     pub markers: bool,
     /// The channel of the first generated token (reasoning when the prompt ends inside it).
     pub start: Channel,
+    /// The prompt ends within the text that is generated: a leading space belongs to it. Off, it is
+    /// dropped, as mlx-lm does.
+    pub continues: bool,
 }
 
 /// Raw tensors wanted beside the tokens.

@@ -37,7 +37,8 @@ impl Prepared {
             Prompt::Tokens(ids) => (ids, Routing::default(), None),
             Prompt::Chat(chat) => {
                 let (prompt, start) = chat_prompt(engine, rendering, &chat)?;
-                (prompt, Routing { markers: true, start }, Some(chat.tools))
+                let continues = !chat.prefill.is_empty();
+                (prompt, Routing { markers: true, start, continues }, Some(chat.tools))
             }
         };
         let mut generate = GenerateRequest::new(prompt, request.max_tokens);
