@@ -58,10 +58,31 @@ golden-check *args: oracle-setup
 clients *args: oracle-setup build
     @.venv/bin/python oracle/python/clients/run.py "$@"
 
+# Drive the server with the official packages of OpenAI and Anthropic, in Python and JavaScript.
+sdk *args: build
+    @python3 oracle/python/clients/sdk/run.py "$@"
+
+# Run every example of docs/.
+guide *args: oracle-setup build
+    @python3 oracle/python/clients/sdk/guide.py "$@"
+
+# Keep many clients on the server at once, with adapters coming and going: --minutes N --clients N.
+soak *args: oracle-setup build
+    @.venv/bin/python oracle/python/clients/soak/soak.py "$@"
+
+# Kill the server and a fetch at random moments, and look whether what is left starts clean: --times N.
+kills *args: oracle-setup build
+    @.venv/bin/python oracle/python/clients/soak/kills.py "$@"
+
 # Measure beside mlx-lm in alternating rounds (a quiet machine; `--readme README.md` updates the table).
 bench *args: oracle-setup build
     @cargo build --quiet --package verbatim-oracle
     @.venv/bin/python oracle/python/bench/run.py "$@"
+
+# Measure the server beside mlx_lm.server and optiq serve (a quiet machine; `--readme README.md` updates the table).
+head-to-head *args: oracle-setup build
+    @cargo build --quiet --package verbatim-oracle
+    @.venv/bin/python oracle/python/bench/head_to_head.py "$@"
 
 # Measure long contexts with plain and quantized keys and values beside mlx-lm and mlx-optiq (a quiet machine).
 bench-context *args: oracle-setup build

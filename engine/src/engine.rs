@@ -1,8 +1,10 @@
 //! The handle that callers hold: loads a model, submits requests, reports health.
 
+mod adapters;
+
 use std::{
-    path::{Path, PathBuf},
-    sync::{Arc, mpsc as std_mpsc},
+    path::PathBuf,
+    sync::{Arc, Mutex, mpsc as std_mpsc},
     task::{Context, Poll},
     thread,
     time::{Duration, Instant},
@@ -12,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     Error, Event, GenerateRequest, Result,
-    adapter::{AdapterDir, AdapterInfo, AdapterPlan},
+    adapter::{AdapterSource, Controls, Registry},
     generate::check_sampling,
     kv::KvQuantization,
     limits,
@@ -27,8 +29,11 @@ use crate::{
 pub struct EngineOptions {
     /// Directory with `config.json`, safetensors weights and tokenizer files.
     pub model_dir: PathBuf,
-    /// Folder of an adapter (mlx-lm's or PEFT's) that every request uses.
-    pub adapter: Option<PathBuf>,
+    /// Adapters (mlx-lm's or PEFT's) to mount from the start. One that replaces weights has to be
+    /// the only one.
+    pub adapters: Vec<AdapterSource>,
+    /// Names of those that requests use that do not choose; several are combined.
+    pub default_adapters: Vec<String>,
     /// Prompt tokens per prefill call.
     pub prefill_step_size: usize,
     /// Which layers keep quantized keys and values.
@@ -40,6 +45,8 @@ pub struct EngineOptions {
     /// Sequences that share the model's calls; 1 lets all take turns. Families with sliding
     /// windows take turns in any case: only there could a sequence's bits depend on its company.
     pub max_batch: usize,
+    /// Bytes of state that is kept of earlier requests, for those that begin alike; 0 keeps none.
+    pub prompt_cache_bytes: usize,
     /// Deliberate mistake, for the parity harness's own tests.
     #[doc(hidden)]
     pub mutation: Mutation,
@@ -50,14 +57,22 @@ impl EngineOptions {
     pub fn new(model_dir: impl Into<PathBuf>) -> Self {
         Self {
             model_dir: model_dir.into(),
-            adapter: None,
+            adapters: Vec::new(),
+            default_adapters: Vec::new(),
             prefill_step_size: limits::DEFAULT_PREFILL_STEP_SIZE,
             kv: KvQuantization::default(),
             queue_limit: limits::DEFAULT_QUEUE_LIMIT,
             max_active: limits::DEFAULT_MAX_ACTIVE,
             max_batch: 1,
+            prompt_cache_bytes: 0,
             mutation: Mutation::None,
         }
+    }
+
+    /// Lets requests that do not choose use the adapter at `path`, if there is one.
+    pub fn set_adapter(&mut self, path: Option<impl Into<PathBuf>>) {
+        self.adapters = path.map(AdapterSource::at).into_iter().collect();
+        self.default_adapters = self.adapters.iter().map(|one| one.name.clone()).collect();
     }
 }
 
@@ -78,8 +93,6 @@ pub struct ModelInfo {
     pub weight_bytes: u64,
     /// Token ids that end a generation.
     pub eos_token_ids: Vec<u32>,
-    /// The adapter that every request uses.
-    pub adapter: Option<AdapterInfo>,
     /// Which layers keep quantized keys and values.
     pub kv: KvQuantization,
 }
@@ -94,6 +107,11 @@ pub struct Engine {
 #[derive(Debug)]
 struct Shared {
     info: ModelInfo,
+    dir: Arc<ModelDir>,
+    adapters: Registry,
+    controls: Arc<Controls>,
+    /// Held while an adapter is mounted: one at a time.
+    mounting: Mutex<()>,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
     /// Both are present until the engine is dropped.
@@ -109,6 +127,7 @@ impl Drop for Shared {
     fn drop(&mut self) {
         self.status.set_abandoned();
         self.jobs = None;
+        self.controls.wake();
         if let Some(worker) = self.worker.take() {
             // A panic there was reported when it happened.
             let _ = worker.join();
@@ -120,9 +139,9 @@ impl Engine {
     /// Loads the model and waits until it can take requests.
     pub fn load(options: EngineOptions) -> Result<Self> {
         let mut dir = ModelDir::open(&options.model_dir)?;
-        let adapter =
-            options.adapter.as_ref().map(|path| fit_adapter(path, &mut dir)).transpose()?;
-        let adapter_info = adapter.as_ref().map(|plan| plan.info.clone());
+        let adapters::Start { infos, loaded: adapters } =
+            adapters::read_all(&options.adapters, &mut dir)?;
+        let dir = Arc::new(dir);
         let model_type = dir.model_type().to_owned();
         let weight_bytes = dir.tensors().values().map(TensorInfo::len_bytes).sum();
         let max_position_embeddings = dir
@@ -131,6 +150,7 @@ impl Engine {
             .and_then(serde_json::Value::as_u64)
             .map(|n| n as usize);
         // Parsing a large tokenizer and building the model take about as long: do both at once.
+        let (controls, control_receiver) = Controls::new();
         let (tokenizer, template, started, jobs, status, loading) = thread::scope(|scope| {
             let text = scope.spawn(|| -> Result<_> {
                 let tokenizer = Tokenizer::load(&options.model_dir)?;
@@ -141,14 +161,16 @@ impl Engine {
             let (jobs, receiver) = std_mpsc::sync_channel(options.queue_limit.max(1));
             let (loading, loaded) = std_mpsc::channel();
             let started = scheduler::spawn(Setup {
-                dir,
-                adapter,
+                dir: Arc::clone(&dir),
+                adapters,
                 prefill_step_size: options.prefill_step_size,
                 kv: options.kv.clone(),
                 max_active: options.max_active,
                 max_batch: options.max_batch,
+                prompt_cache_bytes: options.prompt_cache_bytes,
                 mutation: options.mutation,
                 jobs: receiver,
+                controls: control_receiver,
                 loaded,
                 status: status.clone(),
             })?;
@@ -158,9 +180,12 @@ impl Engine {
             Ok::<_, Error>((tokenizer, template, started, jobs, status, loading))
         })?;
         let (report, worker) = started;
+        controls.set_worker(worker.thread().clone());
         let loaded = report
             .recv()
             .map_err(|_| Error::WorkerDied("it ended while the model was built".into()))??;
+        let adapters =
+            adapters::register(infos, &loaded.adapters, &controls, options.default_adapters)?;
         let info = ModelInfo {
             model_type,
             vocab_size: loaded.vocab_size,
@@ -169,13 +194,25 @@ impl Engine {
             dtype: loaded.dtype.to_owned(),
             weight_bytes,
             eos_token_ids: tokenizer.eos_token_ids().clone(),
-            adapter: adapter_info,
             kv: options.kv,
         };
         let queue_limit = options.queue_limit.max(1);
         let jobs = Some(jobs);
         let worker = Some(worker);
-        let shared = Shared { info, tokenizer, template, jobs, worker, status, queue_limit };
+        let mounting = Mutex::new(());
+        let shared = Shared {
+            info,
+            dir,
+            adapters,
+            controls,
+            mounting,
+            tokenizer,
+            template,
+            jobs,
+            worker,
+            status,
+            queue_limit,
+        };
         drop(loading);
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -198,7 +235,8 @@ impl Engine {
     /// Queues a request. Dropping the returned [`Generation`] cancels it within one token.
     ///
     /// # Errors
-    /// [`Error::Request`] for a field out of range, [`Error::QueueFull`], [`Error::ShuttingDown`],
+    /// [`Error::Request`] for a field out of range and adapters that are not registered or do not
+    /// combine, [`Error::QueueFull`], [`Error::ShuttingDown`],
     /// [`Error::WorkerDied`].
     pub fn submit(&self, request: GenerateRequest) -> Result<Generation> {
         let shared = &*self.shared;
@@ -206,16 +244,21 @@ impl Engine {
         if shared.status.is_draining() {
             return Err(Error::ShuttingDown);
         }
+        let adapters = shared.adapters.resolve(request.adapters.as_deref())?;
         let pipeline = TextPipeline::new(&shared.tokenizer, &request.routing, &request.stop);
         let (events, reader) = mpsc::channel(limits::EVENT_BUFFER);
         let eos_token_ids = shared.info.eos_token_ids.clone();
-        let job = Job { request, pipeline, events, eos_token_ids, submitted: Instant::now() };
+        let submitted = Instant::now();
+        let job = Job { request, adapters, pipeline, events, eos_token_ids, submitted };
         let Some(jobs) = &shared.jobs else {
             return Err(Error::ShuttingDown);
         };
         shared.status.add_queued();
         match jobs.try_send(job) {
-            Ok(()) => Ok(Generation { events: reader }),
+            Ok(()) => {
+                shared.controls.wake();
+                Ok(Generation { events: reader })
+            }
             Err(e) => {
                 shared.status.remove_queued();
                 Err(match e {
@@ -232,22 +275,13 @@ impl Engine {
 
     /// The MLX thread's condition, read without asking it.
     pub fn health(&self) -> Health {
-        self.shared.status.health()
+        Health { adapters: self.shared.adapters.len(), ..self.shared.status.health() }
     }
 
     /// Refuses new requests and lets the running ones finish.
     pub fn drain(&self) {
         self.shared.status.set_draining();
     }
-}
-
-/// The adapter at `path` as it goes onto the model of `dir`, whose tensors it may replace.
-fn fit_adapter(path: &Path, dir: &mut ModelDir) -> Result<AdapterPlan> {
-    let plan = AdapterDir::open(path)?.fit(dir)?;
-    if let Some(tensors) = plan.replaced() {
-        dir.replace(tensors.clone());
-    }
-    Ok(plan)
 }
 
 fn check_lengths(prompt: &[u32], max_tokens: usize, info: &ModelInfo) -> Result<()> {
@@ -293,6 +327,7 @@ fn check_request(request: &GenerateRequest, info: &ModelInfo) -> Result<()> {
     if request.prefill_step_size == Some(0) {
         return refuse("prefill_step_size must be at least 1".into());
     }
+    check_caching(request)?;
     if request.stop.len() > limits::MAX_STOP_STRINGS {
         return refuse(format!("at most {} stop strings are allowed", limits::MAX_STOP_STRINGS));
     }
@@ -311,6 +346,26 @@ fn check_request(request: &GenerateRequest, info: &ModelInfo) -> Result<()> {
     check_sampling(&request.sampling, info.vocab_size)?;
     if request.sampling.logit_bias.len() > limits::MAX_LOGIT_BIAS {
         return refuse(format!("logit_bias may have at most {} entries", limits::MAX_LOGIT_BIAS));
+    }
+    Ok(())
+}
+
+/// Refuses marks outside of the prompt, and requests that the prompt cache cannot serve faithfully.
+fn check_caching(request: &GenerateRequest) -> Result<()> {
+    let refuse = |text: String| Err(Error::Request(text));
+    if request.cache_marks.len() > limits::MAX_CACHE_MARKS {
+        return refuse(format!("at most {} cache_marks are allowed", limits::MAX_CACHE_MARKS));
+    }
+    let len = request.prompt.len();
+    if let Some(mark) = request.cache_marks.iter().find(|&&mark| mark > len) {
+        return refuse(format!("cache mark {mark} is outside the prompt of {len} tokens"));
+    }
+    let traced = request.capture.layers
+        || request.past.is_some()
+        || request.detour.is_some()
+        || !request.forced.is_empty();
+    if request.use_cache && traced {
+        return refuse("a trace of every call cannot go on from the prompt cache".into());
     }
     Ok(())
 }
@@ -339,9 +394,10 @@ impl Generation {
 }
 
 /// What the MLX thread is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WorkerState {
     /// Waiting for requests.
+    #[default]
     Idle,
     /// Working; `since_progress` says since when without a completed step.
     Busy,
@@ -350,7 +406,7 @@ pub enum WorkerState {
 }
 
 /// The MLX thread's condition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Health {
     /// What the thread is doing.
     pub state: WorkerState,
@@ -360,4 +416,29 @@ pub struct Health {
     pub queued: usize,
     /// Sequences taking turns.
     pub active: usize,
+    /// Adapters that requests can name.
+    pub adapters: usize,
+    /// Bytes of all adapters on the model, those among them that only running requests use.
+    pub adapter_bytes: u64,
+    /// State of earlier prompts.
+    pub cache: CacheHealth,
+}
+
+/// What the prompt cache holds, and how much of it was of use since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CacheHealth {
+    /// Bytes that it may hold; 0 when it is off.
+    pub cap_bytes: usize,
+    /// States.
+    pub entries: usize,
+    /// Bytes of all states.
+    pub bytes: usize,
+    /// Requests that looked for their prompt.
+    pub lookups: u64,
+    /// Those that found a part of it.
+    pub hits: u64,
+    /// Tokens that they found.
+    pub hit_tokens: u64,
+    /// States that had to make room.
+    pub evictions: u64,
 }

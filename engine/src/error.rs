@@ -25,6 +25,12 @@ pub enum Error {
     /// An adapter is malformed, not supported or made for another model.
     #[error("adapter: {0}")]
     Adapter(String),
+    /// Another adapter has the name.
+    #[error("an adapter named {0} is registered already; remove it first, or replace it")]
+    AdapterExists(String),
+    /// No adapter has the name.
+    #[error("no adapter named {0} is registered")]
+    UnknownAdapter(String),
     /// The setting of quantized keys and values does not fit the model.
     #[error("key-value quantization: {0}")]
     Kv(String),

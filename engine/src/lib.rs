@@ -32,13 +32,14 @@ pub mod limits;
 mod mlx;
 mod models;
 mod nn;
+mod prompt_cache;
 pub mod quantize;
 mod request;
 mod scheduler;
 pub mod text;
 pub mod weights;
 
-pub use engine::{Engine, EngineOptions, Generation, Health, ModelInfo, WorkerState};
+pub use engine::{CacheHealth, Engine, EngineOptions, Generation, Health, ModelInfo, WorkerState};
 pub use error::{Error, Result};
 #[doc(hidden)]
 pub use generate::{Draw, draw_rows, process_row};

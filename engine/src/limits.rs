@@ -24,6 +24,12 @@ pub const MAX_LAYERS: u64 = 1_024;
 pub const MAX_ADAPTER_KEYS: usize = 4_096;
 /// Adapters mounted on a model at the same time.
 pub const MAX_ADAPTERS: usize = 64;
+/// Adapters that one request combines.
+pub const MAX_ADAPTERS_PER_REQUEST: usize = 8;
+/// Longest name of an adapter, in bytes.
+pub const MAX_ADAPTER_NAME_BYTES: usize = 64;
+/// Tensors of one adapter, in bytes: its file is read as a whole.
+pub const MAX_ADAPTER_BYTES: u64 = 4 << 30;
 
 /// Sequences that layers' bits are measured on.
 pub const MAX_CALIBRATION_SEQUENCES: usize = 1_024;
@@ -51,6 +57,15 @@ pub const DEFAULT_QUEUE_LIMIT: usize = 64;
 pub const DEFAULT_MAX_ACTIVE: usize = 8;
 /// Sequences that share the model's calls at most.
 pub const MAX_BATCH: usize = 64;
+/// Positions of one request's prompt at which its state is kept.
+pub const MAX_CACHE_MARKS: usize = 8;
+/// Tokens between two of them at least; closer ones are left out.
+pub const CACHE_MARK_SPACING: usize = 16;
+/// Entries of the prompt cache, however small they are.
+pub const MAX_CACHE_ENTRIES: usize = 256;
+/// Largest description of an entry on disk, in bytes.
+pub const MAX_CACHE_INDEX_BYTES: u64 = 32 << 20;
+
 /// Events buffered per request; a sequence whose reader lags is not stepped until there is room.
 pub const EVENT_BUFFER: usize = 256;
 /// Stack of the MLX thread, in bytes; deep lazy graphs recurse in MLX.

@@ -23,6 +23,17 @@ pub struct GenerateRequest {
     pub routing: Routing,
     /// Prompt tokens per prefill call; the engine's default when `None`.
     pub prefill_step_size: Option<usize>,
+    /// Names of the adapters whose products are added, in this order; `None` leaves it to the
+    /// engine's defaults, an empty list is the bare model.
+    pub adapters: Option<Vec<String>>,
+    /// Go on from state that earlier requests left in the prompt cache, and leave some there. Changes
+    /// no bit.
+    pub use_cache: bool,
+    /// Positions in the prompt, at most [`limits::MAX_CACHE_MARKS`](crate::limits::MAX_CACHE_MARKS),
+    /// that other prompts may have in common with this one, such as a message's end: a model call
+    /// ends there, whatever is cached, and the state behind it is kept. The last is where a
+    /// conversation would go on, the others are heads that conversations share.
+    pub cache_marks: Vec<usize>,
     /// Raw tensors to send along, for parity traces.
     pub capture: Capture,
     /// What runs before on the same caches, for parity traces.
@@ -53,6 +64,9 @@ impl GenerateRequest {
             top_logprobs: None,
             routing: Routing::default(),
             prefill_step_size: None,
+            adapters: None,
+            use_cache: false,
+            cache_marks: Vec::new(),
             capture: Capture::default(),
             past: None,
             detour: None,

@@ -21,7 +21,7 @@ pub use pipeline::{Output, TextPipeline};
 pub(crate) use python::float_repr;
 pub use template::{ChatInput, ChatTemplate};
 pub use tokenizer::Tokenizer;
-pub use tools::{ToolCall, ToolError, ToolParser};
+pub use tools::{CallDelta, NoCall, ToolCall, ToolError, ToolParser, ToolStream};
 
 /// Where a run of generated text belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]

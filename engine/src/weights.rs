@@ -33,6 +33,6 @@ pub use inspect::{
 pub(crate) use json::{kind, read_list};
 pub use json::{parse_object, read_bounded, read_object};
 pub use load::load_lazy;
-pub(crate) use load::{load_checked, load_replaced};
+pub(crate) use load::load_replaced;
 pub use quant::{AFFINE_BITS, AFFINE_GROUP_SIZES, ModuleQuantization, QuantMode, QuantizationSpec};
 pub use rope::{Llama3Scaling, RopeScaling};

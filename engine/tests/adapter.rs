@@ -320,7 +320,7 @@ fn an_engine_refuses_a_misfit_before_it_loads() {
     let model = plain();
     let adapter = mlx(&mlx_config(json!({"lora_parameters": {"rank": 5}})), &mlx_tensors());
     let mut options = EngineOptions::new(model.path());
-    options.adapter = Some(adapter.path().to_owned());
+    options.set_adapter(Some(adapter.path()));
     let error = Engine::load(options).unwrap_err().to_string();
     assert!(error.contains("the model asks for [64, 5]"), "{error}");
 }

@@ -1,6 +1,7 @@
 //! Running cases on the engine and holding them against their goldens.
 
 mod case;
+mod hot;
 mod kv;
 mod models;
 mod plan;
@@ -29,7 +30,7 @@ pub fn engine_options(
     adapter: Option<PathBuf>,
 ) -> Result<EngineOptions, String> {
     let mut options = EngineOptions::new(model);
-    options.adapter = adapter;
+    options.set_adapter(adapter);
     options.kv = quantization(&case.kv)?;
     if !case.company.is_empty() {
         options.max_batch = 1 + MAX_COMPANY;

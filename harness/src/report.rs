@@ -96,6 +96,9 @@ pub struct CaseReport {
     /// so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed: Option<ResumedRuns>,
+    /// The same with its adapter mounted on a running engine, beside another in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hot: Option<HotRun>,
     /// Time in the engine.
     pub seconds: f64,
     /// The golden, when there is one.
@@ -117,7 +120,16 @@ pub struct ResumedRuns {
     pub equal: bool,
 }
 
-/// Such runs of one family in one key-value mode.
+/// A run of a case whose adapter was mounted while the engine ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HotRun {
+    /// Values compared with the golden.
+    pub values: u64,
+    /// Whether every bit was equal.
+    pub equal: bool,
+}
+
+/// Runs with caches from a file, of one family in one key-value mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ResumedTotals {
     /// Cases of which every run was equal.
@@ -346,6 +358,12 @@ impl Report {
             }
         }
         totals
+    }
+
+    /// Runs with an adapter mounted on a running engine: how many were equal, and all.
+    pub fn hot(&self) -> (usize, usize) {
+        let runs = || self.cases.iter().filter_map(|case| case.hot);
+        (runs().filter(|run| run.equal).count(), runs().count())
     }
 
     /// Versions that the goldens name, by tool; more than one value means that they are mixed.

@@ -378,7 +378,7 @@ impl Subjects {
 fn load(subject: &Subject, mutation: Mutation) -> Result<Engine> {
     let mut options = EngineOptions::new(&subject.folder);
     options.mutation = mutation;
-    options.adapter.clone_from(&subject.adapter);
+    options.set_adapter(subject.adapter.as_ref());
     options.kv = quantization(&subject.case.kv).map_err(Error::Golden)?;
     Engine::load(options).map_err(|e| Error::Model(e.to_string()))
 }

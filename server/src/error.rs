@@ -98,6 +98,12 @@ impl From<EngineError> for ApiError {
             EngineError::Request(_) | EngineError::Template(_) | EngineError::Tokenizer(_) => {
                 Self::bad_request(e.to_string())
             }
+            EngineError::AdapterExists(_) => {
+                Self::new(StatusCode::CONFLICT, e.to_string()).with_code("adapter_exists")
+            }
+            EngineError::UnknownAdapter(_) => {
+                Self::new(StatusCode::NOT_FOUND, e.to_string()).with_code("adapter_not_found")
+            }
             EngineError::QueueFull { .. } => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, e.to_string()).with_code("queue_full")
             }

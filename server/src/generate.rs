@@ -41,6 +41,16 @@ pub async fn answer(
     }
 }
 
+/// The tokens of the prompt that a body of `protocol` amounts to.
+pub async fn count(
+    state: &Arc<AppState>,
+    protocol: &'static dyn Protocol,
+    request: Request,
+) -> ApiResult<usize> {
+    let body = state.bodies.read(request).await?;
+    Ok(prepare(state, protocol, body).await?.prepared.prompt_tokens())
+}
+
 /// A generation that the server's end can cut off. Dropping it cancels the work.
 struct Answering {
     running: Running,

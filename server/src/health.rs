@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
-use verbatim_engine::{Health, WorkerState, kv::KvQuantization};
+use verbatim_engine::{CacheHealth, Health, WorkerState, kv::KvQuantization};
 
 /// What `/health` says about the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,10 +58,24 @@ pub fn report(
         "worker": condition.word(),
         "queued": health.queued,
         "active": health.active,
+        "adapters": health.adapters,
         "seconds_since_progress": health.since_progress.as_secs_f64(),
         "kv_cache": kv.to_string(),
+        "prompt_cache": prompt_cache(&health.cache),
     });
     (code, body)
+}
+
+fn prompt_cache(cache: &CacheHealth) -> Value {
+    json!({
+        "bytes": cache.bytes,
+        "cap_bytes": cache.cap_bytes,
+        "entries": cache.entries,
+        "lookups": cache.lookups,
+        "hits": cache.hits,
+        "hit_tokens": cache.hit_tokens,
+        "evictions": cache.evictions,
+    })
 }
 
 #[cfg(test)]
@@ -85,11 +99,16 @@ mod tests {
         #[case] code: u16,
         #[case] word: &str,
     ) {
-        let health =
-            Health { state, since_progress: Duration::from_secs(seconds), queued: 1, active: 2 };
+        let cache = CacheHealth { bytes: 3, cap_bytes: 4, ..CacheHealth::default() };
+        let since_progress = Duration::from_secs(seconds);
+        let health = Health { state, since_progress, cache, ..Health::default() };
         let kv = KvQuantization::default();
         let (status, body) = report(&health, Duration::from_secs(10), draining, &kv);
         assert_eq!((status.as_u16(), body["worker"].as_str()), (code, Some(word)));
         assert_eq!(body["status"] == "ok", code == 200);
+        assert_eq!(
+            (&body["prompt_cache"]["bytes"], &body["prompt_cache"]["cap_bytes"]),
+            (&json!(3), &json!(4))
+        );
     }
 }

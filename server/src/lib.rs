@@ -6,6 +6,7 @@
 //! connections, [`limits`] every bound.
 
 pub mod accept;
+pub mod adapters;
 pub mod cli;
 pub mod core;
 pub mod error;

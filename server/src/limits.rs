@@ -33,9 +33,18 @@ pub const MAX_REQUEST_ID_BYTES: usize = 64;
 
 /// Prompts rendered and tokenized at the same time.
 pub const MAX_PREPARING: usize = 2;
+/// Adapters read and mounted at the same time.
+pub const MAX_MOUNTING: usize = 1;
+/// Longest path of an adapter's folder in a request, in bytes.
+pub const MAX_ADAPTER_PATH_BYTES: usize = 1_024;
 /// Longest prompt that is tokenized, in bytes. Tokenizing takes hundreds of bytes of memory per
 /// token, so the engine's own limit, which is in tokens, would come too late.
 pub const MAX_PROMPT_BYTES: usize = 4 * verbatim_engine::limits::MAX_PROMPT_TOKENS;
+/// State of earlier requests unless `--prompt-cache-bytes` says otherwise, in bytes.
+pub const DEFAULT_PROMPT_CACHE_BYTES: usize = 2 << 30;
+/// Longest conversation whose marks for the prompt cache are looked for, in bytes: that renders it
+/// twice more.
+pub const MAX_MARKED_BYTES: usize = 4 << 20;
 /// Stack of the threads that render and tokenize, in bytes.
 pub const PREPARE_STACK_BYTES: usize = 16 << 20;
 /// SSE messages buffered between a generation and its connection.
@@ -61,6 +70,29 @@ pub const MAX_KWARGS: usize = 32;
 pub const MAX_QUOTED_CHARS: usize = 64;
 /// Most ids that an error message lists.
 pub const MAX_QUOTED_IDS: usize = 8;
+
+/// Items of one input of the Responses endpoint, those of earlier responses included.
+pub const MAX_ITEMS: usize = MAX_MESSAGES;
+/// Keys of `metadata`.
+pub const MAX_METADATA_KEYS: usize = 16;
+/// Longest key of `metadata`, in characters.
+pub const MAX_METADATA_KEY_CHARS: usize = 64;
+/// Longest value of `metadata`, in characters.
+pub const MAX_METADATA_VALUE_CHARS: usize = 512;
+/// Stored responses, in bytes, unless `--responses-bytes` says otherwise.
+pub const DEFAULT_RESPONSES_BYTES: usize = 64 << 20;
+/// Stored responses unless `--responses-entries` says otherwise.
+pub const DEFAULT_RESPONSES: usize = 1_024;
+/// How long a response is stored unless `--responses-ttl` says otherwise.
+pub const DEFAULT_RESPONSES_TTL: Duration = Duration::from_hours(24);
+/// Bytes that a stored response takes beside its text.
+pub const STORED_RESPONSE_BYTES: usize = 256;
+/// Bytes that an item of a stored response takes beside its text.
+pub const STORED_ITEM_BYTES: usize = 32;
+/// Items that a list of input items has unless a request says otherwise (OpenAI's default).
+pub const DEFAULT_INPUT_ITEMS: usize = 20;
+/// Items that such a list has at most (OpenAI's limit).
+pub const MAX_INPUT_ITEMS: usize = 100;
 
 /// Tokens generated unless a request says otherwise (mlx-lm's default).
 pub const DEFAULT_MAX_TOKENS: usize = 512;

@@ -9,10 +9,11 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, delete, get, post},
 };
 
 use crate::{
+    adapters,
     error::{ApiError, ApiResult},
     generate,
     guard::guard,
@@ -22,6 +23,7 @@ use crate::{
     wire::{
         anthropic::{self, Messages},
         openai::{chat::ChatCompletions, completions::Completions, models},
+        responses::{Responses, retrieve},
     },
 };
 
@@ -38,10 +40,22 @@ pub enum Endpoint {
     Messages,
     /// The tokens of such a conversation.
     CountTokens,
+    /// A response of the model.
+    Responses,
+    /// A response that was stored.
+    Response,
+    /// What such a response answered.
+    InputItems,
+    /// The tokens of an input.
+    InputTokens,
     /// The models served.
     Models,
     /// One model.
     Model,
+    /// The adapters that requests can use.
+    Adapters,
+    /// One of them.
+    Adapter,
     /// Whether the server can do its work.
     Health,
     /// The chat page.
@@ -55,8 +69,15 @@ pub const ROUTES: &[(&str, Endpoint)] = &[
     ("/v1/completions", Endpoint::Completions),
     ("/v1/messages", Endpoint::Messages),
     ("/v1/messages/count_tokens", Endpoint::CountTokens),
+    ("/v1/responses", Endpoint::Responses),
+    ("/responses", Endpoint::Responses),
+    ("/v1/responses/input_tokens", Endpoint::InputTokens),
+    ("/v1/responses/{id}", Endpoint::Response),
+    ("/v1/responses/{id}/input_items", Endpoint::InputItems),
     ("/v1/models", Endpoint::Models),
     ("/v1/models/{*id}", Endpoint::Model),
+    ("/v1/adapters", Endpoint::Adapters),
+    ("/v1/adapters/{name}", Endpoint::Adapter),
     ("/health", Endpoint::Health),
     ("/", Endpoint::Page),
 ];
@@ -76,8 +97,16 @@ impl Endpoint {
             Self::CountTokens => post(|State(state): State<Arc<AppState>>, request: Request| {
                 anthropic::count_tokens(state, request)
             }),
+            Self::Responses => post(|State(state): State<Arc<AppState>>, request: Request| {
+                generate::answer(state, &Responses, request)
+            }),
+            Self::Response => get(retrieve::one).delete(retrieve::forget),
+            Self::InputItems => get(retrieve::input_items),
+            Self::InputTokens => post(retrieve::input_tokens),
             Self::Models => get(list_models),
             Self::Model => get(one_model),
+            Self::Adapters => get(adapters::list_all).post(adapters::add),
+            Self::Adapter => delete(adapters::remove),
             Self::Health => get(report_health),
             Self::Page => get(page),
         }

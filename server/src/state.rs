@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use verbatim_engine::{Engine, Health};
 
 use crate::{
+    adapters::AdapterRoot,
     core::Rendering,
     error::ApiResult,
     http::BodyReader,
@@ -21,8 +22,11 @@ use crate::{
     origin::OriginPolicy,
     version,
     vocabulary::TokenizerVocabulary,
-    wire::openai::{
-        Defaults, logprobs::Vocabulary, models, options::DEFAULT_MODEL, reply::unix_seconds,
+    wire::{
+        openai::{
+            Defaults, logprobs::Vocabulary, models, options::DEFAULT_MODEL, reply::unix_seconds,
+        },
+        responses::store::{Bounds, Shared},
     },
 };
 
@@ -43,6 +47,12 @@ pub struct ServeConfig {
     pub origins: OriginPolicy,
     /// The model's name; the directory's when `None`.
     pub model_name: Option<String>,
+    /// How much is stored of the Responses endpoint, and how long.
+    pub responses: Bounds,
+    /// Pass over tools that only OpenAI can run.
+    pub ignore_hosted_tools: bool,
+    /// Where adapters may be added from while the server runs; nowhere when `None`.
+    pub adapter_root: Option<AdapterRoot>,
 }
 
 impl Default for ServeConfig {
@@ -55,6 +65,9 @@ impl Default for ServeConfig {
             stuck_after: limits::DEFAULT_STUCK_AFTER,
             origins: OriginPolicy::default(),
             model_name: None,
+            responses: Bounds::default(),
+            ignore_hosted_tools: false,
+            adapter_root: None,
         }
     }
 }
@@ -77,8 +90,12 @@ pub struct AppState {
     pub vocabulary: Arc<dyn Vocabulary>,
     /// Turns for rendering and tokenizing.
     pub preparing: Arc<Semaphore>,
+    /// The turn for mounting an adapter.
+    pub mounting: Arc<Semaphore>,
     /// Reads request bodies.
     pub bodies: BodyReader,
+    /// Responses that can be referred to.
+    pub responses: Arc<Shared>,
     aliases: Vec<String>,
     draining: AtomicBool,
     cut: watch::Sender<bool>,
@@ -124,7 +141,9 @@ impl AppState {
             created: unix_seconds(),
             fingerprint: version::fingerprint().into(),
             preparing: Arc::new(Semaphore::new(limits::MAX_PREPARING)),
+            mounting: Arc::new(Semaphore::new(limits::MAX_MOUNTING)),
             bodies: BodyReader::new(config.max_body_bytes, config.body_timeout),
+            responses: Arc::new(Shared::new(config.responses)),
             config,
             aliases,
             draining: AtomicBool::new(false),

@@ -97,7 +97,6 @@ fn shared_fields_are_validated(#[case] extra: Value, #[case] param: &str, #[case
 #[case(json!({"response_format": {"type": "json_object"}}), "response_format")]
 #[case(json!({"response_format": "text"}), "response_format")]
 #[case(json!({"draft_model": "other"}), "draft_model")]
-#[case(json!({"adapters": "dir"}), "adapters")]
 #[case(json!({"reasoning_effort": "high"}), "reasoning_effort")]
 #[case(json!({"modalities": ["text", "audio"]}), "modalities")]
 #[case(json!({"verbosity": "low"}), "verbosity")]

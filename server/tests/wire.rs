@@ -9,7 +9,7 @@ use verbatim_engine::{
     text::{Channel, ToolFormat},
 };
 use verbatim_server::{
-    core::{Answer, Event, Translator},
+    core::{Answer, Delta, Event, Translator},
     wire::{
         openai::{
             logprobs::Vocabulary,
@@ -233,10 +233,18 @@ fn tool_calls_are_parsed() {
     let arguments = |index: usize, arguments: &str| json!({"tool_calls": [{"index": index, "function": {"arguments": arguments}}]});
     assert_eq!(deltas[0], json!({"role": "assistant", "content": "ok"}));
     assert_eq!(
-        deltas[1..6],
-        [start(0), arguments(0, "{\"x\": 1}"), start(1), arguments(1, "{}"), json!({})]
+        deltas[1..8],
+        [
+            start(0),
+            arguments(0, "{"),
+            arguments(0, "\"x\": 1}"),
+            start(1),
+            arguments(1, "{"),
+            arguments(1, "}"),
+            json!({})
+        ]
     );
-    assert_eq!(chunks[5]["choices"][0]["finish_reason"], "tool_calls");
+    assert_eq!(chunks[7]["choices"][0]["finish_reason"], "tool_calls");
 }
 
 #[test]
@@ -249,7 +257,68 @@ fn a_call_nobody_offered_is_text() {
     );
 }
 
+/// Everything that a chat's reader is told.
+fn deltas(translator: &mut Translator, events: Vec<EngineEvent>) -> Vec<Delta> {
+    let events = events.into_iter().filter_map(|event| translator.translate(event));
+    events
+        .flat_map(|event| match event {
+            Event::Step(step) => step.deltas,
+            Event::Finished(outcome) => outcome.deltas,
+            _ => Vec::new(),
+        })
+        .collect()
+}
+
+/// A call that is cut off, and one that turns out malformed.
 #[rstest]
+#[case(vec![], "")]
+#[case(vec![call_end("}")], "}<tool_call|>")]
+fn a_call_that_breaks_off_is_void_and_text(#[case] pieces: Vec<Piece>, #[case] written: &str) {
+    let mut translator = Translator::new(Some(ToolFormat::Gemma4), tools());
+    let events = vec![
+        token(1, vec![piece(Channel::ToolCall, "call:f{x:1,")]),
+        token(2, pieces),
+        finished(FinishReason::EndOfSequence, vec![]),
+    ];
+    let mut deltas = deltas(&mut translator, events);
+    let Delta::CallStart { id, name } = deltas.remove(0) else { panic!("no call began") };
+    assert!(id.starts_with("call_"));
+    assert_eq!(name, "f");
+    assert_eq!(
+        deltas,
+        [
+            Delta::CallArguments("{\"x\": 1, ".into()),
+            Delta::CallEnd { complete: false },
+            Delta::Content(format!("<|tool_call>call:f{{x:1,{written}")),
+        ]
+    );
+}
+
+#[test]
+fn a_models_own_id_is_kept() {
+    let body = r#"{"id": "mine", "name": "f", "arguments": {"x": 1}}"#;
+    let events =
+        vec![token(1, vec![call_end(body)]), finished(FinishReason::EndOfSequence, vec![])];
+    let mut translator = Translator::new(Some(ToolFormat::Json), tools());
+    assert_eq!(
+        deltas(&mut translator, events),
+        [
+            Delta::CallStart { id: "mine".into(), name: "f".into() },
+            Delta::CallArguments("{\"x\": 1}".into()),
+            Delta::CallEnd { complete: true },
+        ]
+    );
+}
+
+#[test]
+fn a_call_nobody_offered_is_text_at_once() {
+    let pieces = vec![piece(Channel::ToolCall, "\"f\">")];
+    let deltas = deltas(&mut no_tools(), vec![token(1, pieces)]);
+    assert_eq!(deltas, [Delta::Content("<function name=\"f\">".into())]);
+}
+
+#[rstest]
+#[case(vec![], vec![piece(Channel::ToolCall, "")], "<function name=", FinishReason::EndOfSequence, "stop")]
 #[case(vec![call_end("><<")], vec![], "<function name=><<</function>", FinishReason::EndOfSequence, "stop")]
 #[case(
     vec![piece(Channel::ToolCall, "\"f\"><param name=\"x\">1</par")],

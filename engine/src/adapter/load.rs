@@ -1,40 +1,95 @@
-//! Reads an adapter's tensors on the MLX thread.
+//! Reads an adapter's tensors, and makes patches of them on the MLX thread.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+};
 
 use mlx_rs::{Array, transforms::eval};
 
 use super::{AdapterPlan, fit::PlannedModule};
 use crate::{
-    Error, Result,
+    Error, Result, limits, mlx,
     models::Mutation,
     nn::{Dora, LowRank, Patch},
-    weights::{ModuleKind, load_checked},
+    weights::{ModuleKind, TensorInfo, read_header},
 };
 
-/// The patches of a plan, by module path, with every tensor read.
-///
-/// # Errors
-/// [`Error::File`] when MLX refuses the file or it changed since it was checked.
-pub(crate) fn patches(plan: &AdapterPlan, mutation: Mutation) -> Result<Vec<(String, Patch)>> {
-    let mut arrays = load_checked(&plan.weights, &plan.tensors)?;
-    let mut patches = Vec::with_capacity(plan.modules.len());
-    for module in &plan.modules {
-        let patch = patch(module, plan.scale, &mut arrays, mutation)?;
-        patches.push((module.path.clone(), patch));
+/// An adapter's tensors as bytes, on their way to the MLX thread.
+#[derive(Debug)]
+pub(crate) struct LoadedAdapter {
+    plan: AdapterPlan,
+    data: BTreeMap<String, Vec<u8>>,
+}
+
+impl LoadedAdapter {
+    /// Reads every tensor of a plan.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the file changed since it was checked, [`Error::Adapter`] for one larger
+    /// than [`limits::MAX_ADAPTER_BYTES`].
+    pub(crate) fn read(plan: AdapterPlan) -> Result<Self> {
+        let (bytes, most) = (plan.info.bytes, limits::MAX_ADAPTER_BYTES);
+        if bytes > most {
+            return Err(Error::Adapter(format!(
+                "has {bytes} bytes of tensors, the limit is {most}"
+            )));
+        }
+        let fail = |e: std::io::Error| Error::file(&plan.weights, e);
+        let mut file = File::open(&plan.weights).map_err(fail)?;
+        let mut data = BTreeMap::new();
+        for (name, tensor) in &plan.tensors {
+            let mut bytes = vec![0; tensor.len_bytes() as usize];
+            file.seek(SeekFrom::Start(tensor.bytes.start)).map_err(fail)?;
+            file.read_exact(&mut bytes).map_err(fail)?;
+            data.insert(name.clone(), bytes);
+        }
+        let again = read_header(&plan.weights)?;
+        let same = |tensor: &TensorInfo| plan.tensors.get(&tensor.name) == Some(tensor);
+        if again.len() != plan.tensors.len() || !again.iter().all(same) {
+            return Err(Error::file(&plan.weights, "the file changed while it was read"));
+        }
+        Ok(Self { plan, data })
     }
-    Ok(patches)
+
+    /// Bytes of its tensors.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.plan.info.bytes
+    }
+
+    /// The patches by module path. Call it on the MLX thread.
+    ///
+    /// # Errors
+    /// [`Error::Mlx`] when there is no room for the arrays.
+    pub(crate) fn patches(mut self, mutation: Mutation) -> Result<Vec<(String, Patch)>> {
+        let mut patches = Vec::with_capacity(self.plan.modules.len());
+        for module in &self.plan.modules {
+            let mut take = |name: &str| array(name, &self.plan.tensors, &mut self.data);
+            let patch = patch(module, self.plan.scale, &mut take, mutation)?;
+            patches.push((module.path.clone(), patch));
+        }
+        Ok(patches)
+    }
+}
+
+fn array(
+    name: &str,
+    infos: &BTreeMap<String, TensorInfo>,
+    data: &mut BTreeMap<String, Vec<u8>>,
+) -> Result<Array> {
+    match infos.get(name).zip(data.remove(name)) {
+        Some((info, bytes)) => mlx::from_bytes(info.dtype.name(), &info.shape, &bytes),
+        None => Err(Error::Adapter(format!("tensor {name} is missing"))),
+    }
 }
 
 fn patch(
     module: &PlannedModule,
     scale: f64,
-    arrays: &mut BTreeMap<String, Array>,
+    take: &mut dyn FnMut(&str) -> Result<Array>,
     mutation: Mutation,
 ) -> Result<Patch> {
-    let mut take = |name: &str| {
-        arrays.remove(name).ok_or_else(|| Error::Adapter(format!("tensor {name} is missing")))
-    };
     let [a, b] = &module.factors;
     let (mut a, mut b) = (take(a)?, take(b)?);
     let magnitude = module.magnitude.as_deref().map(take).transpose()?;

@@ -1,12 +1,16 @@
 //! Adapter folders: mlx-lm's own (`mlx_lm/tuner/utils.py`, `load_adapters`) and PEFT's.
 //!
 //! [`AdapterDir::open`] reads configuration and header; [`AdapterDir::fit`] holds them against a
-//! model; only then does MLX read the file, on its thread. What does not fit exactly is refused.
+//! model; only then are the tensors read and made arrays on the MLX thread. What does not fit exactly
+//! is refused. The registry knows mounted adapters by name, and who uses them.
 
 mod fit;
+mod lease;
 mod load;
 mod mlx;
 mod peft;
+mod registry;
+mod source;
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +22,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub use fit::AdapterPlan;
-pub(crate) use load::patches;
+pub(crate) use lease::{Control, Controls, Lease, Selection};
+pub(crate) use load::LoadedAdapter;
+pub use registry::NamedAdapter;
+pub(crate) use registry::Registry;
+pub use source::{AdapterSource, check_name, is_reserved};
 
 use crate::{
     Error, Result, limits, models,
@@ -31,6 +39,8 @@ const CONFIG: &str = "adapter_config.json";
 const MLX_WEIGHTS: &str = "adapters.safetensors";
 /// PEFT's weights.
 const PEFT_WEIGHTS: &str = "adapter_model.safetensors";
+/// The files of a folder that are read.
+pub const FILES: [&str; 3] = [CONFIG, MLX_WEIGHTS, PEFT_WEIGHTS];
 
 /// Who wrote an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -68,7 +78,7 @@ impl AdapterKind {
 /// Facts about an adapter that fits a model.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AdapterInfo {
-    /// The folder's own name.
+    /// The folder's own name, or the one it was given.
     pub name: String,
     /// Who wrote it.
     pub format: AdapterFormat,

@@ -54,6 +54,14 @@ impl ArraysCache {
         }
     }
 
+    /// Moves arrays that are parts of larger ones.
+    pub(super) fn compact(&mut self) -> Result<()> {
+        for array in [&mut self.conv, &mut self.delta].into_iter().flatten() {
+            *array = array.contiguous()?;
+        }
+        Ok(())
+    }
+
     fn rows(&self) -> usize {
         let arrays = self.state().first().map(|array| array.dim(0) as usize);
         let numbers = self.left_padding.as_ref().or(self.lengths.as_ref()).map(Vec::len);

@@ -58,6 +58,24 @@ impl KvCache {
         read_by(&mut self.buffers, &mut self.format, attention);
     }
 
+    /// Cuts off whole steps of room.
+    pub(super) fn cut_room(&mut self) -> Result<()> {
+        let needed = (self.offset + STEP - 1) / STEP * STEP;
+        match &mut self.buffers {
+            Some((keys, values)) if keys.len() > needed => {
+                *keys = keys.slice(0, needed)?;
+                *values = values.slice(0, needed)?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Moves buffers that are parts of larger ones.
+    pub(super) fn compact(&mut self) -> Result<()> {
+        compact(&mut self.buffers)
+    }
+
     /// The filled part of both buffers, or nothing before the first token.
     pub(super) fn filled(&self) -> Result<Option<(Rows, Rows)>> {
         let Some((keys, values)) = self.buffers.as_ref().filter(|_| self.offset > 0) else {
@@ -102,6 +120,15 @@ impl KvCache {
 pub(super) fn pack(buffers: &mut Option<(Rows, Rows)>, format: Option<KvFormat>) -> Result<()> {
     if let Some((keys, values)) = buffers.take() {
         *buffers = Some((keys.packed(format)?, values.packed(format)?));
+    }
+    Ok(())
+}
+
+/// Moves both buffers where they are parts of larger ones.
+pub(super) fn compact(buffers: &mut Option<(Rows, Rows)>) -> Result<()> {
+    if let Some((keys, values)) = buffers {
+        *keys = keys.map(|array| Ok(array.contiguous()?))?;
+        *values = values.map(|array| Ok(array.contiguous()?))?;
     }
     Ok(())
 }

@@ -1,10 +1,5 @@
 //! Per-layer state of a sequence (`mlx_lm/models/cache.py`).
 
-#![cfg_attr(
-    not(test),
-    allow(dead_code, unused_imports, reason = "reuse of caches between requests comes later")
-)]
-
 mod arrays;
 mod batch;
 pub mod file;
@@ -141,6 +136,29 @@ impl LayerCache {
             Self::Arrays(c) => c.state(),
             Self::BatchKv(c) => c.state(),
             Self::BatchRotating(c) => c.state(),
+        }
+    }
+
+    /// Tokens that a single sequence's ring looks back on.
+    pub fn window(&self) -> Option<usize> {
+        if let Self::Rotating(c) = self { Some(c.max_size() as usize) } else { None }
+    }
+
+    /// Cuts off whole steps of room behind a single sequence's tokens. The arrays may be parts of
+    /// larger ones then.
+    pub fn cut_room(&mut self) -> Result<()> {
+        if let Self::Kv(c) = self { c.cut_room() } else { Ok(()) }
+    }
+
+    /// Cuts off room, and gives every array of a single sequence memory of its own where it is part
+    /// of a larger one.
+    pub fn compact(&mut self) -> Result<()> {
+        self.cut_room()?;
+        match self {
+            Self::Kv(c) => c.compact(),
+            Self::Rotating(c) => c.compact(),
+            Self::Arrays(c) => c.compact(),
+            Self::BatchKv(_) | Self::BatchRotating(_) => Ok(()),
         }
     }
 

@@ -89,6 +89,11 @@ impl RotatingKvCache {
         kv::pack(&mut self.buffers, self.format)
     }
 
+    /// Moves buffers that are parts of larger ones.
+    pub(super) fn compact(&mut self) -> Result<()> {
+        kv::compact(&mut self.buffers)
+    }
+
     /// How rows are packed.
     pub fn format(&self) -> Option<KvFormat> {
         self.format

@@ -12,7 +12,11 @@ use mlx_rs::{
     transforms::{async_eval, eval},
 };
 
-use super::{Decoder, Progress, Step, decoder::Pending, group::Group};
+use super::{
+    Decoder, Progress, Step,
+    decoder::Pending,
+    group::{Group, select_adapters},
+};
 use crate::{Error, Result, cache::LayerCache, mlx, models::Model};
 
 /// Steps between two returns of MLX's buffer cache to the system.
@@ -101,6 +105,19 @@ impl BatchDecoder {
             pending: None,
             steps: 0,
         }
+    }
+
+    /// Whether the sequence can share calls with the rows that are here: it uses the same adapters
+    /// as they do, or neither it nor they use any that needs whole calls.
+    pub fn accepts(&self, decoder: &Decoder, model: &dyn Model) -> bool {
+        let ids = decoder.adapters.ids();
+        let mixes = |ids| model.adapters().mixes(ids);
+        let groups = [&self.prompts, &self.generating];
+        let mut rows = self.waiting.iter().chain(groups.into_iter().flat_map(|g| &g.rows));
+        rows.all(|row| {
+            let others = row.decoder.adapters.ids();
+            others == ids || (mixes(ids) && mixes(others))
+        })
     }
 
     /// Adds a sequence, wherever it has got to.
@@ -287,6 +304,7 @@ impl BatchDecoder {
                 cache.prepare(&lengths, &padding);
             }
         }
+        select_adapters(rows, model)?;
         drop(model.hidden(&ids, caches, &mut crate::models::Probe::default())?);
         eval(caches.iter().flat_map(LayerCache::state))?;
         memory::clear_cache()?;

@@ -10,13 +10,15 @@ use mlx_rs::{
     transforms::{async_eval, eval},
 };
 
-use super::{processors::Processors, sampler::Sampler};
+use super::{Chunks, processors::Processors, sampler::Sampler};
 use crate::{
     Capture, Conversion, Detour, KvUse, Past, Result, Sampling,
+    adapter::Selection,
     cache::{self, LayerCache},
     kv::KvQuantization,
     mlx,
     models::{Model, Mutation, Probe},
+    prompt_cache::{History, Rules, Start},
 };
 
 /// Tokens between two returns of MLX's buffer cache to the system.
@@ -32,14 +34,20 @@ pub struct DecoderOptions<'a> {
     pub prompt: &'a [u32],
     /// Tokens to generate at most.
     pub max_tokens: usize,
-    /// Prompt tokens per model call.
-    pub prefill_step_size: usize,
+    /// Where the prompt is cut into model calls.
+    pub chunks: Chunks,
+    /// State to go on from: of the first tokens of the prompt, its last one excepted.
+    pub start: Option<Start>,
+    /// What states depend on.
+    pub rules: Rules,
     /// Sampler and processors.
     pub sampling: &'a Sampling,
     /// Start of the key sequence.
     pub seed: u64,
     /// Which keys and values are packed.
     pub kv: &'a Arc<KvQuantization>,
+    /// Whose products are added.
+    pub adapters: &'a Selection,
     /// Arrays to hand out beside the tokens.
     pub capture: Capture,
     /// Deliberate mistake for the harness's own tests.
@@ -71,7 +79,9 @@ pub struct Decoder {
     pub(super) caches: Vec<LayerCache>,
     pub(super) prompt: Vec<u32>,
     pub(super) prefilled: usize,
-    prefill_step_size: usize,
+    chunks: Chunks,
+    history: History,
+    rules: Rules,
     max_tokens: usize,
     pub(super) yielded: usize,
     pub(super) sampler: Sampler,
@@ -79,6 +89,7 @@ pub struct Decoder {
     pub(super) pending: Option<Pending>,
     pub(super) capture: Capture,
     kv: Arc<KvQuantization>,
+    pub(super) adapters: Selection,
     probe: Probe,
     calls: usize,
     tensors: Vec<(String, Array)>,
@@ -115,23 +126,35 @@ pub enum Progress {
 
 impl Decoder {
     /// A sequence that has not called the model yet.
-    pub fn new(model: &dyn Model, options: &DecoderOptions<'_>) -> Result<Self> {
-        let mut caches = model.new_caches();
+    pub fn new(model: &dyn Model, options: DecoderOptions<'_>) -> Result<Self> {
+        let (mut caches, history) = match options.start {
+            Some(Start { caches, history }) => (caches, history),
+            None => (model.new_caches(), History::default()),
+        };
         if options.mutation == Mutation::KvPackedBeforeFirstCall {
             options.kv.apply(&mut caches, options.mutation)?;
+        }
+        let mut processors = Processors::new(options.sampling);
+        let prefilled = history.at();
+        if prefilled > 0 && !processors.is_empty() {
+            let read = &options.prompt[..prefilled];
+            processors.remember(&Array::from_slice(read, &[prefilled as i32]))?;
         }
         Ok(Self {
             caches,
             prompt: options.prompt.to_vec(),
-            prefilled: 0,
-            prefill_step_size: options.prefill_step_size.max(1),
+            prefilled,
+            chunks: options.chunks,
+            history,
+            rules: options.rules,
             max_tokens: options.max_tokens,
             yielded: 0,
             sampler: Sampler::new(options.sampling, options.seed)?,
-            processors: Processors::new(options.sampling),
+            processors,
             pending: None,
             capture: options.capture,
             kv: Arc::clone(options.kv),
+            adapters: options.adapters.clone(),
             probe: if options.capture.layers { Probe::recording() } else { Probe::default() },
             calls: 0,
             tensors: Vec::new(),
@@ -147,6 +170,7 @@ impl Decoder {
 
     /// One turn: a prefill chunk, or a token.
     pub fn advance(&mut self, model: &dyn Model) -> Result<Progress> {
+        model.adapters().select(self.adapters.ids())?;
         if let Some(past) = self.past.take() {
             self.go_through(&past, model)?;
         }
@@ -164,13 +188,16 @@ impl Decoder {
     fn go_through(&mut self, past: &Past, model: &dyn Model) -> Result<()> {
         let mut before = Self::new(
             model,
-            &DecoderOptions {
+            DecoderOptions {
                 prompt: &past.prompt,
                 max_tokens: past.steps,
-                prefill_step_size: self.prefill_step_size,
+                chunks: Chunks::new(past.prompt.len(), self.chunks.step(), &[]),
+                start: None,
+                rules: self.rules,
                 sampling: &Sampling::default(),
                 seed: 0,
                 kv: &self.kv,
+                adapters: &self.adapters,
                 capture: Capture::default(),
                 mutation: self.mutation,
                 past: None,
@@ -243,8 +270,8 @@ impl Decoder {
 
     /// The prompt tokens to read next, the last one excepted.
     pub(super) fn next_chunk(&self) -> &[u32] {
-        let n = self.prompt_left().saturating_sub(1).min(self.prefill_step_size);
-        &self.prompt[self.prefilled..self.prefilled + n]
+        let end = self.chunks.end(self.prefilled).max(self.prefilled);
+        &self.prompt[self.prefilled..end]
     }
 
     /// Notes that the next `n` prompt tokens went through the model; returns how many have.
@@ -254,7 +281,30 @@ impl Decoder {
             self.processors.remember(&Array::from_slice(chunk, &[n as i32]))?;
         }
         self.prefilled += n;
+        if n > 0 {
+            self.history.read(&self.rules, n);
+        }
         Ok(self.prefilled)
+    }
+
+    /// Notes a call that read one token.
+    pub(super) fn note_step(&mut self) {
+        self.history.read(&self.rules, 1);
+    }
+
+    /// The calls that made its state.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// State of every layer; empty while a batch holds it.
+    pub fn caches(&self) -> &[LayerCache] {
+        &self.caches
+    }
+
+    /// The state, for others to go on from, and the calls that made it.
+    pub fn into_state(self) -> (Vec<LayerCache>, History) {
+        (self.caches, self.history)
     }
 
     /// Whether the batch can do what this sequence asks for, from here on. Layer outputs, a past and
@@ -300,6 +350,7 @@ impl Decoder {
     /// Dispatches the step that follows input token `[1]`.
     fn step(&mut self, model: &dyn Model, input: &Array) -> Result<Pending> {
         let hidden = self.call(model, input)?;
+        self.note_step();
         let logits = model.logits(&hidden)?;
         let raw = logits.reshape(&[1, -1])?;
         self.processors.remember(input)?;

@@ -102,9 +102,13 @@ impl Group {
         tokens: &Array,
     ) -> Result<(PendingRows, Vec<(usize, Error)>)> {
         let rows = self.rows.len() as i32;
+        select_adapters(&self.rows, model)?;
         let input = tokens.reshape(&[rows, 1])?;
         let hidden = model.hidden(&input, &mut self.caches, &mut Probe::default())?;
         let raw = model.logits(&hidden)?.reshape(&[rows, -1])?;
+        for row in &mut self.rows {
+            row.decoder.note_step();
+        }
         let mut failed = Vec::new();
         let logits = self.processed(&raw, tokens, &mut failed)?;
         let logprobs = ops::subtract(&logits, ops::logsumexp_axis(&logits, -1, true)?)?;
@@ -160,6 +164,12 @@ impl Group {
         }
         Ok(ops::concatenate(&parts, 0)?)
     }
+}
+
+/// Makes the next call use each row's own adapters.
+pub(super) fn select_adapters(rows: &[Row], model: &dyn Model) -> Result<()> {
+    let ids: Vec<_> = rows.iter().map(|row| row.decoder.adapters.ids()).collect();
+    model.adapters().select_rows(&ids)
 }
 
 /// `[1, V]`.

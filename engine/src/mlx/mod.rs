@@ -39,6 +39,26 @@ pub fn dtype_name(dtype: Dtype) -> Result<&'static str> {
     })
 }
 
+/// A float array of row-major little-endian `bytes`; `dtype` is safetensors' name.
+pub fn from_bytes(dtype: &str, shape: &[usize], bytes: &[u8]) -> Result<Array> {
+    let (dtype, width) = match dtype {
+        "BF16" => (Dtype::Bfloat16, 2),
+        "F16" => (Dtype::Float16, 2),
+        "F32" => (Dtype::Float32, 4),
+        other => return Err(Error::Mlx(format!("{other} is no float dtype"))),
+    };
+    let dims: Option<Vec<i32>> = shape.iter().map(|&n| i32::try_from(n).ok()).collect();
+    let fits = i32::try_from(bytes.len()).is_ok()
+        && shape.iter().try_fold(width, |all, &n| n.checked_mul(all)) == Some(bytes.len());
+    match dims.filter(|_| fits) {
+        Some(dims) => {
+            let flat = Array::from_slice(bytes, &[(bytes.len() / width) as i32, width as i32]);
+            Ok(flat.view_dtype(dtype)?.reshape(&dims)?)
+        }
+        None => Err(Error::Mlx(format!("{} bytes do not make a {shape:?} array", bytes.len()))),
+    }
+}
+
 /// Row-major little-endian bytes of any array, with its dtype's name.
 fn to_bytes(array: &Array) -> Result<(&'static str, Vec<u8>)> {
     let name = dtype_name(array.dtype())?;

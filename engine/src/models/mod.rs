@@ -203,6 +203,10 @@ pub enum Mutation {
     TrimOneShort,
     /// Caches from a file lack their last token.
     LoadedOneShort,
+    /// A state from the prompt cache is taken for one token more than it holds.
+    CachedOneLate,
+    /// States from the prompt cache are used whatever calls they come from.
+    CachedWhateverCalls,
     /// Packed keys and values from a file are read as mlx-lm reads them, whatever the setting says.
     LoadedReadAsStock,
     /// An adapter's scale is one percent off.

@@ -2,7 +2,7 @@
 
 use mlx_rs::{Array, Dtype, ops};
 
-use super::{Params, Site, linear::QuantizedWeight};
+use super::{LowRank, Params, Patch, Site, linear::QuantizedWeight};
 use crate::Result;
 
 /// A table of `[vocab, hidden]` rows, also usable as the output head.
@@ -42,13 +42,10 @@ impl Embedding {
             Kind::Dense { table, .. } => ops::indexing::take_axis(table, ids, 0)?,
             Kind::Quantized(q) => q.rows(ids)?,
         };
-        let patches = self.site.patches();
-        if let [patch] = patches.as_slice()
-            && let Some(dora) = patch.dora()
-        {
+        if let Some(dora) = self.site.dora().as_deref().and_then(Patch::dora) {
             return dora.rows(&y, ids);
         }
-        patches.iter().try_fold(y, |y, patch| patch.low_rank().rows(&y, ids))
+        self.site.add_products(y, ids, LowRank::rows)
     }
 
     /// Logits of `x: [B, S, hidden]` against the table: `[B, S, vocab]`, with the adapters that
@@ -58,13 +55,12 @@ impl Embedding {
             Kind::Dense { table_t, .. } => ops::matmul(x, table_t)?,
             Kind::Quantized(q) => q.matmul(x)?,
         };
-        let patches = self.site.patches();
-        if let ([patch], Kind::Dense { table, .. }) = (patches.as_slice(), &self.kind)
-            && let Some(dora) = patch.dora()
+        if let Kind::Dense { table, .. } = &self.kind
+            && let Some(dora) = self.site.dora().as_deref().and_then(Patch::dora)
         {
             return dora.head(&y, x, table);
         }
-        patches.iter().try_fold(y, |y, patch| patch.low_rank().head(&y, x))
+        self.site.add_products(y, x, LowRank::head)
     }
 
     /// The dtype of the rows, which sets that of the activations.

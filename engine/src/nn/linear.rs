@@ -2,7 +2,7 @@
 
 use mlx_rs::{Array, Dtype, ops};
 
-use super::{Params, Site};
+use super::{LowRank, Params, Patch, Site};
 use crate::{
     Result,
     mlx::{ops as gap, quantized::Packed},
@@ -101,14 +101,10 @@ impl Linear {
 
     /// Applies the layer with the adapters that are selected.
     pub fn forward(&self, x: &Array) -> Result<Array> {
-        let patches = self.site.patches();
-        if let [patch] = patches.as_slice()
-            && let Some(dora) = patch.dora()
-        {
+        if let Some(dora) = self.site.dora().as_deref().and_then(Patch::dora) {
             return dora.linear(x, &self.weight()?, self.bias.as_ref());
         }
-        let y = self.base(x)?;
-        patches.iter().try_fold(y, |y, patch| patch.low_rank().linear(&y, x))
+        self.site.add_products(self.base(x)?, x, LowRank::linear)
     }
 
     /// The dense weight, unpacked if need be: `[out, in]`.

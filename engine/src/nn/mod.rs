@@ -14,7 +14,7 @@ mod scalar;
 mod switch;
 
 pub use activation::{GeluApprox, Silu};
-pub use adapter::{Adapters, Dora, LowRank, Patch, Site};
+pub use adapter::{AdapterId, Adapters, Dora, LowRank, Patch, Site};
 pub use attention::{Mask, attend};
 pub use embedding::Embedding;
 pub use linear::Linear;

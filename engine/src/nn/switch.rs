@@ -36,8 +36,7 @@ impl SwitchLinear {
             Kind::Dense(weight_t) => ops::gather_mm(x, weight_t, None, experts, sorted)?,
             Kind::Quantized(q) => q.gather_matmul(x, experts, sorted)?,
         };
-        let patches = self.site.patches();
-        patches.iter().try_fold(y, |y, patch| patch.low_rank().experts(&y, x, experts, sorted))
+        self.site.add_products(y, x, |patch, y, x| patch.experts(y, x, experts, sorted))
     }
 
     /// Every array that the layer holds.

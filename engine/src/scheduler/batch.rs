@@ -35,6 +35,11 @@ impl Batch {
         self.max_rows.saturating_sub(self.len())
     }
 
+    /// Whether there is room for a request, and its adapters go with those of the others.
+    pub(super) fn accepts(&self, sequence: &Sequence, context: &Context<'_>) -> bool {
+        self.room() > 0 && self.decoder.accepts(&sequence.decoder, context.model)
+    }
+
     /// Adds a request, wherever it has got to.
     pub(super) fn join(&mut self, sequence: Sequence) {
         let Sequence { reader, decoder } = sequence;
@@ -48,7 +53,7 @@ impl Batch {
 
     /// Takes out those whose readers left, and hands back those whose readers lag: they go on
     /// alone, so that nobody waits for them.
-    pub(super) fn leavers(&mut self) -> Vec<Sequence> {
+    pub(super) fn leavers(&mut self, context: &Context<'_>) -> Vec<Sequence> {
         let leaving: Vec<RowId> = self
             .readers
             .iter()
@@ -62,7 +67,8 @@ impl Batch {
                 Ok(Some(decoder)) if !reader.has_left() => {
                     lagging.push(Sequence { reader, decoder });
                 }
-                Ok(_) => {}
+                Ok(Some(decoder)) => reader.retire(decoder, context),
+                Ok(None) => {}
                 Err(e) => reader.fail(e),
             }
         }
@@ -73,9 +79,25 @@ impl Batch {
     /// them all.
     pub(super) fn turn(&mut self, context: &Context<'_>) {
         let Self { decoder, readers, .. } = self;
-        let mut sink = |id: RowId, news: Result<Progress>| hear(readers, id, news);
+        let mut ended = Vec::new();
+        let mut sink = |id: RowId, news: Result<Progress>| hear(readers, &mut ended, id, news);
         if let Err(e) = contained("a batch", || decoder.advance(context.model, &mut sink)) {
             self.fail(&e);
+            return;
+        }
+        for id in ended {
+            self.retire(id, context);
+        }
+    }
+
+    /// Takes a row that is over out, and leaves its state to the prompt cache.
+    fn retire(&mut self, id: RowId, context: &Context<'_>) {
+        let Some(reader) = self.readers.remove(&id) else { return };
+        match self.decoder.take(id) {
+            Ok(Some(decoder)) => reader.retire(decoder, context),
+            Ok(None) => {}
+            // The row has sent all that it had; what remains of it cannot be told to anyone.
+            Err(e) => self.fail(&e),
         }
     }
 
@@ -88,11 +110,21 @@ impl Batch {
     }
 }
 
-/// Passes news on to the row's reader; whether the row goes on.
-fn hear(readers: &mut BTreeMap<RowId, Reader>, id: RowId, news: Result<Progress>) -> bool {
+/// Passes news on to the row's reader; whether the row stays. A row that is over and whose state is
+/// to be kept stays to be taken out with it.
+fn hear(
+    readers: &mut BTreeMap<RowId, Reader>,
+    ended: &mut Vec<RowId>,
+    id: RowId,
+    news: Result<Progress>,
+) -> bool {
     let Some(reader) = readers.get_mut(&id) else { return false };
     let told = contained("a row", || news.and_then(|progress| reader.hear(progress, || None)));
     let goes_on = match told {
+        Ok(Turn::Ended) if reader.keeps() => {
+            ended.push(id);
+            return true;
+        }
         Ok(turn) => matches!(turn, Turn::Continues),
         Err(e) => {
             reader.fail(e);

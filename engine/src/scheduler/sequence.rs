@@ -1,15 +1,18 @@
 //! One request on the MLX thread: its decoder, and what its reader gets of it.
 
-use std::{sync::Arc, time::Instant};
+use std::{cell::RefCell, sync::Arc, time::Instant};
 
 use tokio::sync::mpsc;
 
 use crate::{
     Event, FinishReason, Finished, GenerateRequest, KvUse, Result, Stats, TokenEvent, TokenLogprob,
-    generate::{Decoder, DecoderOptions, Progress, Step},
+    adapter::Selection,
+    cache::LayerCache,
+    generate::{Chunks, Decoder, DecoderOptions, Progress, Step},
     kv::KvQuantization,
-    mlx,
+    limits, mlx,
     models::{Model, Mutation},
+    prompt_cache::{Key, Kind, PromptCache},
     text::TextPipeline,
 };
 
@@ -20,6 +23,8 @@ const EVENTS_PER_TURN: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) request: GenerateRequest,
+    /// What `request.adapters` names.
+    pub(crate) adapters: Selection,
     pub(crate) pipeline: TextPipeline,
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) eos_token_ids: Vec<u32>,
@@ -51,6 +56,19 @@ pub(crate) struct Reader {
     stats: Stats,
     taken_up: Instant,
     first_token: Option<Instant>,
+    /// What the prompt cache keeps of it, if anything.
+    keeping: Option<Keeping>,
+}
+
+/// What the prompt cache needs to know of a sequence that it keeps.
+struct Keeping {
+    key: Key,
+    /// Prompt and generated tokens.
+    tokens: Vec<u32>,
+    /// Positions that the request marked.
+    marks: Vec<usize>,
+    /// The last position at which the state was kept.
+    kept: usize,
 }
 
 /// What every sequence of a worker shares.
@@ -59,19 +77,35 @@ pub(crate) struct Context<'a> {
     pub(crate) prefill_step_size: usize,
     pub(crate) kv: Arc<KvQuantization>,
     pub(crate) mutation: Mutation,
+    pub(crate) cache: RefCell<PromptCache>,
 }
 
 impl Sequence {
     /// Takes a job up; tells its reader when it cannot start.
     pub(crate) fn start(job: Job, context: &Context<'_>, fresh_seed: u64) -> Option<Self> {
-        let Job { request, pipeline, events, eos_token_ids, submitted } = job;
+        let Job { request, adapters, pipeline, events, eos_token_ids, submitted } = job;
+        let step = request.prefill_step_size.unwrap_or(context.prefill_step_size);
+        let chunks = Chunks::new(request.prompt.len(), step, &request.cache_marks);
+        let mut cache = context.cache.borrow_mut();
+        let key = (request.use_cache && cache.is_on()).then(|| adapters.ids().to_vec());
+        let start = key.as_ref().and_then(|key| cache.start(key, &request.prompt, &chunks));
+        let cached_tokens = start.as_ref().map_or(0, |start| start.history.at());
+        let keeping = key.map(|key| Keeping {
+            key,
+            tokens: request.prompt.clone(),
+            marks: chunks.marks().to_vec(),
+            kept: cached_tokens,
+        });
         let options = DecoderOptions {
             prompt: &request.prompt,
             max_tokens: request.max_tokens,
-            prefill_step_size: request.prefill_step_size.unwrap_or(context.prefill_step_size),
+            chunks,
+            start,
+            rules: cache.rules(),
             sampling: &request.sampling,
             seed: request.sampling.seed.unwrap_or(fresh_seed),
             kv: &context.kv,
+            adapters: &adapters,
             capture: request.capture,
             mutation: context.mutation,
             past: request.past.as_ref(),
@@ -79,7 +113,7 @@ impl Sequence {
             forced: &request.forced,
             measure_conversion: request.measure_conversion,
         };
-        let decoder = match Decoder::new(context.model, &options) {
+        let decoder = match Decoder::new(context.model, options) {
             Ok(decoder) => decoder,
             Err(e) => {
                 // A full or closed channel means that nobody reads the reason.
@@ -89,6 +123,7 @@ impl Sequence {
         };
         let stats = Stats {
             prompt_tokens: request.prompt.len(),
+            cached_tokens,
             queue_seconds: submitted.elapsed().as_secs_f64(),
             ..Stats::default()
         };
@@ -100,6 +135,7 @@ impl Sequence {
             stats,
             taken_up: Instant::now(),
             first_token: None,
+            keeping,
         };
         reader.send(Event::Started {
             prompt_tokens: stats.prompt_tokens,
@@ -117,8 +153,13 @@ impl Sequence {
             return Turn::Waits;
         }
         match self.advance(context) {
-            Ok(turn) => turn,
+            Ok(turn) => {
+                self.keep_prompt(context);
+                turn
+            }
             Err(e) => {
+                // Its caches may hold a part of a call.
+                self.reader.keeping = None;
                 self.reader.fail(e);
                 Turn::Ended
             }
@@ -134,7 +175,69 @@ impl Sequence {
     }
 }
 
+/// What the prompt cache keeps.
+impl Sequence {
+    /// Whether it can join a batch: not while states of its prompt are to be kept.
+    pub(super) fn fits_a_batch(&self) -> bool {
+        let reads_on = self.decoder.history().at() < self.reader.request.prompt.len();
+        self.decoder.fits_a_batch() && !(reads_on && self.keeps_prompt())
+    }
+
+    fn keeps_prompt(&self) -> bool {
+        let grows_only = |cache| matches!(cache, &LayerCache::Kv(_));
+        self.reader.keeping.is_some() && !self.decoder.caches().iter().all(grows_only)
+    }
+
+    /// Keeps the state behind a chunk of the prompt. The cache can cut back what only grows: there
+    /// the sequence's end is enough.
+    fn keep_prompt(&mut self, context: &Context<'_>) {
+        if !self.keeps_prompt() {
+            return;
+        }
+        let (history, caches) = (self.decoder.history(), self.decoder.caches());
+        let at = history.at();
+        let Some(keeping) = &mut self.reader.keeping else { return };
+        let mark = keeping.marks.iter().position(|&mark| mark == at);
+        let far = at >= keeping.kept + limits::CACHE_MARK_SPACING;
+        if at >= self.reader.request.prompt.len() || at <= keeping.kept || !(mark.is_some() || far)
+        {
+            return;
+        }
+        let kind = match mark {
+            Some(mark) if mark + 1 < keeping.marks.len() => Kind::Head,
+            Some(_) => Kind::Conversation,
+            None => Kind::Tail,
+        };
+        keeping.kept = at;
+        let mut cache = context.cache.borrow_mut();
+        cache.keep_prompt(&keeping.key, &keeping.tokens[..at], caches, history, kind);
+    }
+
+    /// Leaves the state to the prompt cache.
+    pub(super) fn retire(self, context: &Context<'_>) {
+        self.reader.retire(self.decoder, context);
+    }
+}
+
 impl Reader {
+    /// Leaves the state of a sequence that is over to the prompt cache.
+    pub(super) fn retire(self, decoder: Decoder, context: &Context<'_>) {
+        let Some(Keeping { key, mut tokens, .. }) = self.keeping else { return };
+        let (caches, history) = decoder.into_state();
+        let at = history.at();
+        if at > tokens.len() || caches.is_empty() {
+            return;
+        }
+        tokens.truncate(at);
+        let prompt = self.request.prompt.len();
+        context.cache.borrow_mut().keep_end(&key, tokens, caches, &history, prompt);
+    }
+
+    /// Whether its state is to be kept at its end.
+    pub(super) fn keeps(&self) -> bool {
+        self.keeping.is_some()
+    }
+
     /// Whether nobody listens any more.
     pub(crate) fn has_left(&self) -> bool {
         self.events.is_closed()
@@ -173,6 +276,9 @@ impl Reader {
     fn on_token(&mut self, step: Step, kv: impl FnOnce() -> Option<KvUse>) -> Result<Turn> {
         self.note_times();
         self.stats.generated_tokens += 1;
+        if let Some(keeping) = &mut self.keeping {
+            keeping.tokens.push(step.token);
+        }
         let ends = !self.request.ignore_eos && self.eos_token_ids.contains(&step.token);
         let (pieces, stopped) = if ends {
             (Vec::new(), None)

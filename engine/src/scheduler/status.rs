@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::engine::{Health, WorkerState};
+use crate::engine::{CacheHealth, Health, WorkerState};
 
 /// Counters shared between the MLX thread and the engine's handles.
 #[derive(Debug)]
@@ -19,6 +19,20 @@ pub(crate) struct Status {
     abandoned: AtomicBool,
     queued: AtomicUsize,
     active: AtomicUsize,
+    adapter_bytes: AtomicU64,
+    cache: CacheCounters,
+}
+
+/// Counters of the prompt cache.
+#[derive(Debug, Default)]
+struct CacheCounters {
+    cap: AtomicUsize,
+    entries: AtomicUsize,
+    bytes: AtomicUsize,
+    lookups: AtomicU64,
+    hits: AtomicU64,
+    hit_tokens: AtomicU64,
+    evictions: AtomicU64,
 }
 
 impl Status {
@@ -32,9 +46,12 @@ impl Status {
             abandoned: AtomicBool::new(false),
             queued: AtomicUsize::new(0),
             active: AtomicUsize::new(0),
+            adapter_bytes: AtomicU64::new(0),
+            cache: CacheCounters::default(),
         }
     }
 
+    /// Without the number of adapters, which the registry knows.
     pub(crate) fn health(&self) -> Health {
         let state = if self.dead.load(Relaxed) {
             WorkerState::Dead
@@ -54,6 +71,30 @@ impl Status {
             since_progress,
             queued: self.queued.load(Relaxed),
             active: self.active.load(Relaxed),
+            adapters: 0,
+            adapter_bytes: self.adapter_bytes.load(Relaxed),
+            cache: self.cache.health(),
+        }
+    }
+
+    /// The most bytes that the prompt cache may hold.
+    pub(crate) fn set_cache_cap(&self, bytes: usize) {
+        self.cache.cap.store(bytes, Relaxed);
+    }
+
+    /// What the prompt cache holds.
+    pub(crate) fn set_cache(&self, entries: usize, bytes: usize, evictions: u64) {
+        self.cache.entries.store(entries, Relaxed);
+        self.cache.bytes.store(bytes, Relaxed);
+        self.cache.evictions.store(evictions, Relaxed);
+    }
+
+    /// A request looked for its prompt in the cache and found this many tokens.
+    pub(crate) fn record_cache_lookup(&self, tokens: usize) {
+        self.cache.lookups.fetch_add(1, Relaxed);
+        if tokens > 0 {
+            self.cache.hits.fetch_add(1, Relaxed);
+            self.cache.hit_tokens.fetch_add(tokens as u64, Relaxed);
         }
     }
 
@@ -101,5 +142,23 @@ impl Status {
 
     pub(crate) fn set_active(&self, n: usize) {
         self.active.store(n, Relaxed);
+    }
+
+    pub(crate) fn set_adapter_bytes(&self, n: u64) {
+        self.adapter_bytes.store(n, Relaxed);
+    }
+}
+
+impl CacheCounters {
+    fn health(&self) -> CacheHealth {
+        CacheHealth {
+            cap_bytes: self.cap.load(Relaxed),
+            entries: self.entries.load(Relaxed),
+            bytes: self.bytes.load(Relaxed),
+            lookups: self.lookups.load(Relaxed),
+            hits: self.hits.load(Relaxed),
+            hit_tokens: self.hit_tokens.load(Relaxed),
+            evictions: self.evictions.load(Relaxed),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The thread's loop.
 
 use std::{
+    cell::RefCell,
     collections::VecDeque,
     sync::{Arc, mpsc},
     thread,
@@ -12,18 +13,21 @@ use tracing::{debug, error, warn};
 
 use super::{
     Job, Status,
+    adapters::Mounts,
     batch::Batch,
     contained,
     sequence::{Context, Sequence, Turn},
 };
 use crate::{
     Error, Result,
-    adapter::{self, AdapterPlan},
+    adapter::{Control, LoadedAdapter},
     cache::LayerCache,
     kv::KvQuantization,
     limits::{self, WORKER_STACK_BYTES},
     mlx,
     models::{self, Model, Mutation},
+    nn::AdapterId,
+    prompt_cache::{PromptCache, Rules},
     weights::ModelDir,
 };
 
@@ -36,18 +40,23 @@ pub(crate) struct LoadedModel {
     pub(crate) vocab_size: usize,
     pub(crate) layers: usize,
     pub(crate) dtype: &'static str,
+    /// Of the adapters mounted from the start, in their order.
+    pub(crate) adapters: Vec<AdapterId>,
 }
 
 /// What the thread needs to begin.
 pub(crate) struct Setup {
-    pub(crate) dir: ModelDir,
-    pub(crate) adapter: Option<AdapterPlan>,
+    pub(crate) dir: Arc<ModelDir>,
+    /// Adapters to mount from the start.
+    pub(crate) adapters: Vec<LoadedAdapter>,
     pub(crate) prefill_step_size: usize,
     pub(crate) kv: KvQuantization,
     pub(crate) max_active: usize,
     pub(crate) max_batch: usize,
+    pub(crate) prompt_cache_bytes: usize,
     pub(crate) mutation: Mutation,
     pub(crate) jobs: mpsc::Receiver<Job>,
+    pub(crate) controls: mpsc::Receiver<Control>,
     /// Closes when the engine is loaded as a whole.
     pub(crate) loaded: mpsc::Receiver<()>,
     pub(crate) status: Arc<Status>,
@@ -82,12 +91,19 @@ impl Drop for DeadOnDrop {
     }
 }
 
-fn run(setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
-    let loaded = build(&setup).and_then(|model| {
+fn run(mut setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
+    let mut mounts = Mounts::new(setup.mutation, &setup.status);
+    let start = std::mem::take(&mut setup.adapters);
+    let loaded = models::build(&setup.dir, setup.mutation).and_then(|model| {
         check_batching(setup.max_batch)?;
         setup.kv.check(&model.head_dims())?;
-        let dtype = mlx::dtype_name(model.dtype())?;
-        let facts = LoadedModel { vocab_size: model.vocab_size(), layers: model.layers(), dtype };
+        let adapters = start.into_iter().map(|one| mounts.mount(one, model.adapters()));
+        let facts = LoadedModel {
+            vocab_size: model.vocab_size(),
+            layers: model.layers(),
+            dtype: mlx::dtype_name(model.dtype())?,
+            adapters: adapters.collect::<Result<_>>()?,
+        };
         Ok((model, facts))
     });
     let model = match loaded {
@@ -103,11 +119,19 @@ fn run(setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
             return;
         }
     };
+    let rules = Rules::new(&model.new_caches(), &setup.kv, has_neutral_calls());
+    let cache = PromptCache::new(
+        rules,
+        setup.prompt_cache_bytes,
+        Arc::clone(&setup.status),
+        setup.mutation,
+    );
     let context = Context {
         model: model.as_ref(),
         prefill_step_size: setup.prefill_step_size,
         kv: Arc::new(setup.kv),
         mutation: setup.mutation,
+        cache: RefCell::new(cache),
     };
     let mut worker = Worker {
         context,
@@ -116,6 +140,8 @@ fn run(setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
             .then(|| Batch::new(setup.max_batch)),
         max_active: setup.max_active.max(setup.max_batch).max(1),
         jobs: setup.jobs,
+        controls: setup.controls,
+        mounts,
         open: true,
         status: &setup.status,
         unread_weights: Some(model.weights()),
@@ -126,17 +152,6 @@ fn run(setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
     worker.serve();
 }
 
-/// The model with its adapter mounted and selected.
-fn build(setup: &Setup) -> Result<Box<dyn Model>> {
-    let model = models::build(&setup.dir, setup.mutation)?;
-    if let Some(plan) = setup.adapter.as_ref().filter(|plan| plan.replaced().is_none()) {
-        let adapters = model.adapters();
-        let id = adapters.mount(adapter::patches(plan, setup.mutation)?)?;
-        adapters.select(&[id])?;
-    }
-    Ok(model)
-}
-
 struct Worker<'a> {
     context: Context<'a>,
     /// Those that take turns.
@@ -145,6 +160,8 @@ struct Worker<'a> {
     batch: Option<Batch>,
     max_active: usize,
     jobs: mpsc::Receiver<Job>,
+    controls: mpsc::Receiver<Control>,
+    mounts: Mounts<'a>,
     /// Whether requests may still come.
     open: bool,
     status: &'a Status,
@@ -160,10 +177,15 @@ impl Worker<'_> {
                 self.abandon();
                 return;
             }
-            self.admit();
+            let news = self.change_adapters() | self.admit();
             if self.running() == 0 {
                 if !self.open {
                     return;
+                }
+                if !news {
+                    self.status.set_busy(false);
+                    // Whoever sends something, or was the last who could, wakes this thread.
+                    thread::park();
                 }
                 continue;
             }
@@ -196,25 +218,31 @@ impl Worker<'_> {
         self.status.set_active(0);
     }
 
-    /// Moves waiting requests into free places; sleeps while there is nothing at all to do.
-    fn admit(&mut self) {
-        if self.running() == 0 && self.open {
-            self.status.set_busy(false);
-            match self.jobs.recv() {
+    /// Mounts and unmounts what was asked for; false when there was nothing.
+    fn change_adapters(&mut self) -> bool {
+        let mut news = false;
+        while let Ok(control) = self.controls.try_recv() {
+            news = true;
+            self.mounts.obey(control, self.context.model.adapters());
+        }
+        news
+    }
+
+    /// Moves waiting requests into free places; false when nothing waited.
+    fn admit(&mut self) -> bool {
+        let mut news = false;
+        while self.open && self.running() < self.max_active {
+            match self.jobs.try_recv() {
                 Ok(job) => {
+                    news = true;
                     self.status.set_busy(true);
                     self.take_up(job);
                 }
-                Err(mpsc::RecvError) => self.open = false,
-            }
-        }
-        while self.open && self.running() < self.max_active {
-            match self.jobs.try_recv() {
-                Ok(job) => self.take_up(job),
                 Err(mpsc::TryRecvError::Empty) => break,
                 Err(mpsc::TryRecvError::Disconnected) => self.open = false,
             }
         }
+        news
     }
 
     fn take_up(&mut self, job: Job) {
@@ -246,7 +274,16 @@ impl Worker<'_> {
                     self.active.push_back(sequence);
                 }
                 Ok(Turn::Waits) => self.active.push_back(sequence),
-                Ok(Turn::Ended) => worked = true,
+                Ok(Turn::Ended) => {
+                    worked = true;
+                    let kept = contained("the prompt cache", || {
+                        sequence.retire(context);
+                        Ok(())
+                    });
+                    if let Err(e) = kept {
+                        error!(error = %e, "a sequence's state is not kept");
+                    }
+                }
                 Err(e) => {
                     worked = true;
                     sequence.reader.fail(e);
@@ -261,14 +298,17 @@ impl Worker<'_> {
     /// Moves sequences in and out of the batch and gives it its turn; false without a row.
     fn batched_turn(&mut self) -> bool {
         let Some(batch) = &mut self.batch else { return false };
-        self.active.extend(batch.leavers());
-        let fits = |s: &Sequence| s.decoder.fits_a_batch() && s.reader.has_caught_up();
-        let joining = self.active.iter().filter(|s| fits(s)).count().min(batch.room());
+        self.active.extend(batch.leavers(&self.context));
+        let context = &self.context;
+        let fits = |batch: &Batch, s: &Sequence| {
+            s.fits_a_batch() && s.reader.has_caught_up() && batch.accepts(s, context)
+        };
+        let joining = self.active.iter().filter(|s| fits(batch, s)).count().min(batch.room());
         // Alone, the single-stream calls are the cheaper way to the same bits.
         if batch.len() + joining > 1 {
             for _ in 0..self.active.len() {
                 let Some(sequence) = self.active.pop_front() else { break };
-                if batch.room() > 0 && fits(&sequence) {
+                if fits(batch, &sequence) {
                     batch.join(sequence);
                 } else {
                     self.active.push_back(sequence);
@@ -290,7 +330,7 @@ fn check_batching(max_batch: usize) -> Result<()> {
         let limit = limits::MAX_BATCH;
         return Err(Error::Request(format!("max_batch may be at most {limit}, got {max_batch}")));
     }
-    if max_batch > 1 && !(cfg!(target_os = "linux") && mlx::runs_on_cpu()?) {
+    if max_batch > 1 && !has_neutral_calls() {
         return Err(Error::Request(
             "batches are known to keep every row's bits on MLX's CPU backend on Linux only; leave \
              max_batch at 1 here"
@@ -298,6 +338,11 @@ fn check_batching(max_batch: usize) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Whether a token's bits do not depend on the tokens that share its call of the model.
+fn has_neutral_calls() -> bool {
+    cfg!(target_os = "linux") && mlx::runs_on_cpu().unwrap_or(false)
 }
 
 /// Whether rows of this model keep their bits in a batch. In mlx-lm's batches a sliding window's

@@ -128,10 +128,15 @@ impl Router {
         self.held = buffer;
     }
 
-    /// Ends the stream: what is held back is no marker.
+    /// Ends the stream: what is held back is no marker. Inside a tool call the last piece is one of
+    /// it, empty if need be: of a call that was only opened nobody would know otherwise.
     pub fn flush(&mut self, pieces: &mut Vec<Piece>) {
-        emit(pieces, self.channel, &std::mem::take(&mut self.held));
+        let held = std::mem::take(&mut self.held);
         self.node = ROOT;
+        if self.channel == Channel::ToolCall && held.is_empty() {
+            return pieces.push(Piece { channel: self.channel, text: held, ends_call: false });
+        }
+        emit(pieces, self.channel, &held);
     }
 }
 

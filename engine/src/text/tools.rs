@@ -1,17 +1,21 @@
 //! Tool calls in the families' own markup, read as mlx-lm reads them (`mlx_lm/tool_parsers`).
 //!
-//! A [`ToolParser`] reads the body of one call, complete: what lies between the format's markers.
-//! Nothing of it depends on earlier calls, so a reader that wants to show arguments while they
-//! grow may parse the same body again as it grows, and falls back to the raw text when it ends
-//! malformed.
+//! A [`ToolParser`] reads the body of one call, complete: what lies between the format's markers. It
+//! defines what a body means. A [`ToolStream`] reads a body as it arrives, comes to the same result
+//! and shows a call's arguments while they grow. Each format's module says what a body looks like.
 
 mod gemma4;
 mod json;
 mod minicpm5;
 mod qwen3_coder;
 mod schema;
+mod seek;
+mod stream;
+mod value;
 
 use serde_json::Value;
+
+pub use stream::{CallDelta, NoCall, ToolStream};
 
 use super::{ToolFormat, python::PyValue};
 

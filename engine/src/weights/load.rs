@@ -27,7 +27,7 @@ pub fn load_lazy(dir: &ModelDir) -> Result<BTreeMap<String, Array>> {
 }
 
 /// Every tensor of one file whose checked header says `infos`, unread; errors as [`load_lazy`].
-pub(crate) fn load_checked(
+fn load_checked(
     file: &Path,
     infos: &BTreeMap<String, TensorInfo>,
 ) -> Result<BTreeMap<String, Array>> {

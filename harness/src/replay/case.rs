@@ -92,7 +92,7 @@ pub fn resume(engine: &Engine, case: &Case, golden: &Golden) -> Result<Resumed, 
     Ok(resumed)
 }
 
-fn request(case: &Case, golden: &Golden) -> GenerateRequest {
+pub(super) fn request(case: &Case, golden: &Golden) -> GenerateRequest {
     let mut request = GenerateRequest::new(golden.prompt.clone(), case.steps);
     request.sampling = engine_sampling(&case.sampling);
     request.ignore_eos = true;
@@ -140,7 +140,7 @@ fn batch(engine: &Engine, case: &Case, golden: &Golden) -> Result<Replayed, Stri
 }
 
 /// Compares a generation's events; `turn` hears how many tokens have come.
-fn follow(
+pub(super) fn follow(
     mut generation: Generation,
     case: &Case,
     golden: &Golden,

@@ -9,7 +9,8 @@ use std::{
 use verbatim_engine::{Engine, Mutation};
 
 use super::{
-    Models, engine_options, loaded_libmlx_sha256, now, plan as searches, portable, replay, resume,
+    Models, engine_options, hot::Hot, loaded_libmlx_sha256, now, plan as searches, portable,
+    replay, resume,
 };
 use crate::{
     Result,
@@ -18,7 +19,7 @@ use crate::{
     maker::ModelStore,
     plan::{PlanCase, load_plans},
     report::{
-        CaseFacts, CaseReport, Compared, FORMAT, FamilyLabel, GoldenFacts, Outcome, Report,
+        CaseFacts, CaseReport, Compared, FORMAT, FamilyLabel, GoldenFacts, HotRun, Outcome, Report,
         ResumedRuns, Setting, cells::cells,
     },
     sha256,
@@ -156,6 +157,13 @@ struct Runner<'a> {
 /// A loaded model with the digests of its weights and its adapter's, or why there is none.
 type Loaded = Result<(Engine, String, Option<String>), String>;
 
+/// What cases that share a model share, once the first of them needs it.
+#[derive(Default)]
+struct Shared {
+    engine: Option<Loaded>,
+    hot: Option<Result<Hot, String>>,
+}
+
 impl<'a> Runner<'a> {
     fn new(options: &'a RunOptions) -> Self {
         Self {
@@ -169,26 +177,21 @@ impl<'a> Runner<'a> {
 
     /// Runs cases that share a model. The model is loaded when the first of them needs it.
     fn group(&mut self, cases: &[Case], group: &[usize]) -> Vec<(usize, CaseReport)> {
-        let mut engine: Option<Loaded> = None;
+        let mut shared = Shared::default();
         group
             .iter()
             .map(|&index| {
                 let case = &cases[index];
                 let started = Instant::now();
                 let mut report = blank(case);
-                report.outcome = self.case(case, &mut engine, &mut report);
+                report.outcome = self.case(case, &mut shared, &mut report);
                 report.seconds = started.elapsed().as_secs_f64();
                 (index, report)
             })
             .collect()
     }
 
-    fn case(
-        &mut self,
-        case: &Case,
-        engine: &mut Option<Loaded>,
-        report: &mut CaseReport,
-    ) -> Outcome {
+    fn case(&mut self, case: &Case, shared: &mut Shared, report: &mut CaseReport) -> Outcome {
         if let Some(reason) = &case.skip {
             return Outcome::Skipped { reason: reason.clone() };
         }
@@ -201,8 +204,11 @@ impl<'a> Runner<'a> {
             report.golden =
                 Some(GoldenFacts { path: relative.clone(), provenance: golden.provenance.clone() });
             self.check_library(&golden.provenance.libmlx_sha256)?;
-            let (engine, weights, adapter) =
-                engine.get_or_insert_with(|| self.load(case)).as_ref().map_err(Clone::clone)?;
+            let (engine, weights, adapter) = shared
+                .engine
+                .get_or_insert_with(|| self.load(case))
+                .as_ref()
+                .map_err(Clone::clone)?;
             if *weights != golden.provenance.model_sha256 {
                 return Err("the model's weights are not those that the oracle used".into());
             }
@@ -219,6 +225,17 @@ impl<'a> Runner<'a> {
                     equal: resumed.first.is_none(),
                 });
                 replayed.first = resumed.first;
+            }
+            if Hot::suits(case) && replayed.first.is_none() {
+                let load = || Hot::load(case, &mut self.models, self.options.mutation);
+                let hot = shared.hot.get_or_insert_with(load).as_ref().map_err(Clone::clone)?;
+                let hot = hot.run(case, &golden)?;
+                report.hot =
+                    Some(HotRun { values: hot.compared.values, equal: hot.first.is_none() });
+                replayed.first = hot.first.map(|mut first| {
+                    first.detail = format!("mounted while the engine ran: {}", first.detail);
+                    first
+                });
             }
             Ok(replayed)
         });
@@ -321,6 +338,7 @@ fn blank(case: &Case) -> CaseReport {
         outcome: Outcome::Error { message: "not run".into() },
         compared: Compared::default(),
         resumed: None,
+        hot: None,
         seconds: 0.0,
         golden: None,
         notes: Vec::new(),

@@ -22,6 +22,7 @@ pub(super) fn render(report: &Report, runs: &[HistoryEntry]) -> String {
         (matrix(report))
         (portable(report))
         (resumed(report))
+        (hot(report))
         (history::render(runs))
         (groups(report))
         (provenance(report))
@@ -312,6 +313,21 @@ fn resumed(report: &Report) -> Markup {
     }
 }
 
+/// Cases whose adapter was mounted while the engine ran.
+fn hot(report: &Report) -> Markup {
+    let (equal, all) = report.hot();
+    html! {
+        @if all > 0 {
+            h2 { "Adapters mounted on a running engine" }
+            p.soft {
+                "Each case with a LoRA or DoRA adapter ran again on an engine without one: its adapter and another were "
+                "mounted, both were at work at the same time, in one batch where the family has batches, and every bit "
+                "had to be that of the golden: " (equal) " of " (all) " are equal."
+            }
+        }
+    }
+}
+
 fn resumed_cell(cell: ResumedTotals) -> Markup {
     let class = if cell.differing == 0 { "green" } else { "red" };
     html! {
@@ -425,6 +441,9 @@ fn case_facts(case: &CaseReport) -> Markup {
             }
             @if let Some(resumed) = &case.resumed {
                 dt { "resumed" } dd { (resumed.runs) " runs went on from a file of their caches" }
+            }
+            @if case.hot.is_some() {
+                dt { "adapter" } dd { "mounted on a running engine as well, beside another in use" }
             }
             @for note in &case.notes { dt { "note" } dd { (note) } }
         }

@@ -12,6 +12,7 @@ pub(super) fn render(report: &Report) -> String {
     let _ = matrix(&mut out, report);
     let _ = portable(&mut out, report);
     let _ = resumed(&mut out, report);
+    let _ = hot(&mut out, report);
     let _ = failures(&mut out, report);
     let _ = verdict(&mut out, report);
     out
@@ -68,6 +69,16 @@ fn resumed(out: &mut String, report: &Report) -> std::fmt::Result {
         "caches saved, loaded, copied and continued: {equal} of {cases} cases equal, {runs} runs, {} families and modes",
         cells.len()
     )
+}
+
+fn hot(out: &mut String, report: &Report) -> std::fmt::Result {
+    match report.hot() {
+        (_, 0) => Ok(()),
+        (equal, all) => writeln!(
+            out,
+            "adapters mounted on a running engine, beside another in use: {equal} of {all} cases equal"
+        ),
+    }
 }
 
 fn failures(out: &mut String, report: &Report) -> std::fmt::Result {

@@ -53,7 +53,8 @@ def short(value, digits=3):
     return f"{value:.{digits}g}" if abs(value) < 10 ** digits else f"{value:.0f}"
 
 
-def _figure(value, scale=1.0, digits=3):
+def figure(value, scale=1.0, digits=3):
+    """Median, least and greatest."""
     if value["median"] == 0:
         return "0"
     text = [short(value[k] * scale, digits) for k in ("median", "least", "greatest")]
@@ -87,9 +88,9 @@ def markdown(results):
                   f"generated; same text on both sides: {'yes' if subject['same_text'] else 'NO'})", "",
                   "| | verbatim | mlx-lm | ratio |", "|---|--:|--:|--:|"]
         for title, key, scale in _ROWS:
-            lines.append(f"| {title} | {_figure(found['ours'][key], scale)} | {_figure(found['theirs'][key], scale)} "
-                         f"| {_figure(found['ratio'][key])} |")
-        over = [_figure(found["ours"][f"server.{k}"], 100) + " %" for k in ("overhead_whole", "overhead_stream")]
+            lines.append(f"| {title} | {figure(found['ours'][key], scale)} | {figure(found['theirs'][key], scale)} "
+                         f"| {figure(found['ratio'][key])} |")
+        over = [figure(found["ours"][f"server.{k}"], 100) + " %" for k in ("overhead_whole", "overhead_stream")]
         lines += [f"| server over engine, whole / streamed | {over[0]} / {over[1]} | | |", "", _verdict(found), ""]
     return "\n".join(lines)
 

@@ -22,12 +22,12 @@ def free_port():
 class Server:
     """A server process; its output goes to `log`."""
 
-    def __init__(self, name, command, port, log, environment=None):
+    def __init__(self, name, command, port, log, environment=None, cwd=None):
         self.name, self.port, self.log = name, port, Path(log)
         self.url = f"http://127.0.0.1:{port}"
         self.started = time.monotonic()
         with self.log.open("wb") as out:
-            self.process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT,
+            self.process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=cwd,
                                             env={**os.environ, **(environment or {})})
 
     def ready(self):

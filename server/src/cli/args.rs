@@ -6,7 +6,9 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::{Map, Value};
 use verbatim_engine::{Sampling, limits as engine_limits};
 
-use super::kv::KvArgs;
+use super::{
+    adapters::AdapterArgs, kv::KvArgs, prompt_cache::PromptCacheArgs, responses::ResponsesArgs,
+};
 use crate::{
     hub::RepoId,
     limits,
@@ -77,7 +79,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     verbatim serve --model demo/model\n  \
-    verbatim serve --model demo/model --adapter my-adapter\n  \
+    verbatim serve --model demo/model --adapter sql=runs/7 --adapter runs/de\n  \
     verbatim serve --model demo/model --allowed-origins https://chat.example\n  \
     curl localhost:8080/v1/chat/completions -H 'Content-Type: application/json' \\\n    \
     -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Say this is a test!\"}]}'\n\n\
@@ -87,9 +89,6 @@ pub struct ServeArgs {
     /// Directory of the model, or its name in the hub's cache (see `verbatim get`)
     #[arg(long, value_name = "DIR|ORG/NAME")]
     pub model: PathBuf,
-    /// Folder of an adapter, mlx-lm's or PEFT's, to mount on the model
-    #[arg(long, value_name = "DIR")]
-    pub adapter: Option<PathBuf>,
     /// Name of the model in the API [default: the directory's name]
     #[arg(long, value_name = "NAME")]
     pub model_name: Option<String>,
@@ -141,9 +140,18 @@ pub struct ServeArgs {
     /// Seconds that running requests get after SIGTERM
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub drain_timeout: Duration,
+    /// Adapters.
+    #[command(flatten)]
+    pub adapters: AdapterArgs,
     /// Quantized keys and values.
     #[command(flatten)]
     pub kv: KvArgs,
+    /// The Responses endpoint.
+    #[command(flatten)]
+    pub responses: ResponsesArgs,
+    /// State of earlier prompts.
+    #[command(flatten)]
+    pub prompt_cache: PromptCacheArgs,
     /// Sampler defaults of requests that do not say.
     #[command(flatten)]
     pub sampler: SamplerArgs,
@@ -473,7 +481,7 @@ fn fraction(text: &str) -> Result<f64, String> {
     number(text, |x| (0.0..=1.0).contains(&x), "a number from 0 to 1")
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let x = number(text, |x| x >= 0.0, "a number of seconds")?;
     Duration::try_from_secs_f64(x).map_err(|e| e.to_string())
 }

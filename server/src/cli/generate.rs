@@ -13,7 +13,7 @@ use crate::core::{Chat, Delta, Event, Outcome, Prepared, Prompt, Rendering, Requ
 pub(super) fn run(args: &GenerateArgs) -> Result<()> {
     let text = text_or_stdin(&args.prompt)?;
     let mut options = EngineOptions::new(&args.model);
-    options.adapter.clone_from(&args.adapter);
+    options.set_adapter(args.adapter.as_ref());
     options.prefill_step_size = args.prefill_step_size;
     let kv = args.kv.setting(&args.model)?;
     let engine = kv.load(options)?;

@@ -23,7 +23,7 @@ pub(super) fn run(args: &LogitsArgs) -> Result<()> {
     let out = target(&args.out)?;
     let file = temporary_beside(&out)?;
     let mut options = EngineOptions::new(&args.model);
-    options.adapter.clone_from(&args.adapter);
+    options.set_adapter(args.adapter.as_ref());
     options.prefill_step_size = args.prefill_step_size;
     let kv = args.kv.setting(&args.model)?;
     let engine = kv.load(options)?;

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod adapters;
 pub mod args;
 mod generate;
 mod get;
@@ -10,6 +11,8 @@ mod logits;
 mod ls;
 mod model;
 mod output;
+mod prompt_cache;
+mod responses;
 mod serve;
 
 use std::{io, process::ExitCode};

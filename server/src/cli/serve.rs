@@ -34,9 +34,12 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
     let socket = runtime.block_on(bind(&args.host, args.port))?;
     let template = args.chat_template.as_deref().map(template_text).transpose()?;
     let kv = args.kv.setting(&args.model)?;
-    let engine = kv.load(engine_options(args))?;
-    if let Some(adapter) = &engine.model().adapter {
-        tracing::info!(%adapter, "mounted");
+    let adapter_root = args.adapters.root()?;
+    let mut options = engine_options(args);
+    args.adapters.apply(&mut options)?;
+    let engine = kv.load(options)?;
+    for adapter in engine.adapters() {
+        tracing::info!(adapter = %adapter.info, default = adapter.is_default, "mounted");
     }
     let file = kv.beside().map(|file| file.display());
     tracing::info!(kv = %engine.model().kv, file = file.map(tracing::field::display), "key-value cache");
@@ -50,6 +53,9 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
         stuck_after: args.stuck_after,
         origins: OriginPolicy::new(&args.host, &args.allowed_origins),
         model_name: args.model_name.clone(),
+        responses: args.responses.bounds(),
+        ignore_hosted_tools: args.responses.ignore_hosted_tools,
+        adapter_root,
     };
     let state = Arc::new(AppState::new(engine, &args.model, config));
     let options = AcceptOptions {
@@ -95,11 +101,11 @@ async fn bind(host: &str, port: u16) -> Result<TcpSocket> {
 
 fn engine_options(args: &ServeArgs) -> EngineOptions {
     let mut options = EngineOptions::new(&args.model);
-    options.adapter.clone_from(&args.adapter);
     options.prefill_step_size = args.prefill_step_size;
     options.queue_limit = args.queue_limit;
     options.max_active = args.max_active;
     options.max_batch = args.max_batch;
+    args.prompt_cache.apply(&mut options);
     options
 }
 

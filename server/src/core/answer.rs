@@ -46,8 +46,8 @@ impl Answer {
     }
 
     /// Adds the end.
-    pub fn finish(&mut self, mut outcome: Outcome) {
-        self.deltas(std::mem::take(&mut outcome.deltas));
+    pub fn finish(&mut self, outcome: Outcome) {
+        self.deltas(outcome.deltas.clone());
         self.outcome = Some(outcome);
     }
 

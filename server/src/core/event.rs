@@ -61,7 +61,8 @@ pub enum Delta {
     /// The call that began last ends.
     CallEnd {
         /// Its arguments are whole. Where they are not, the call was malformed or cut off after it
-        /// had begun: it is void, and its text follows as content.
+        /// had begun: it is void, and its text follows as content. Where it contradicted itself,
+        /// the call as it was meant follows instead.
         complete: bool,
     },
 }

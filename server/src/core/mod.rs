@@ -2,6 +2,7 @@
 
 mod answer;
 mod event;
+mod marks;
 mod prepare;
 mod request;
 mod run;

@@ -9,7 +9,7 @@ use verbatim_engine::{
     text::{Channel, ChatInput, ChatTemplate},
 };
 
-use super::{Chat, Prompt, Request, Translator};
+use super::{Chat, Prompt, Request, Translator, marks::marks};
 use crate::limits;
 
 /// How conversations are rendered, as the operator wants it.
@@ -32,20 +32,25 @@ impl Prepared {
     /// Renders and tokenizes. This can take long: keep it off async threads.
     pub fn new(engine: &Engine, rendering: &Rendering, request: Request) -> Result<Self> {
         let tokenizer = engine.tokenizer();
-        let (prompt, routing, tools) = match request.prompt {
-            Prompt::Text(text) => (encode(engine, &text, true)?, Routing::default(), None),
-            Prompt::Tokens(ids) => (ids, Routing::default(), None),
+        let (prompt, marks, routing, tools) = match request.prompt {
+            Prompt::Text(text) => {
+                (encode(engine, &text, true)?, Vec::new(), Routing::default(), None)
+            }
+            Prompt::Tokens(ids) => (ids, Vec::new(), Routing::default(), None),
             Prompt::Chat(chat) => {
-                let (prompt, start) = chat_prompt(engine, rendering, &chat)?;
+                let ChatPrompt { ids, marks, start } = chat_prompt(engine, rendering, &chat)?;
                 let continues = !chat.prefill.is_empty();
-                (prompt, Routing { markers: true, start, continues }, Some(chat.tools))
+                (ids, marks, Routing { markers: true, start, continues }, Some(chat.tools))
             }
         };
         let mut generate = GenerateRequest::new(prompt, request.max_tokens);
+        generate.use_cache = true;
+        generate.cache_marks = marks;
         generate.sampling = request.sampling;
         generate.stop = request.stop;
         generate.top_logprobs = request.top_logprobs;
         generate.routing = routing;
+        generate.adapters = request.adapters;
         if generate.sampling.xtc_probability > 0.0 {
             let mut special = tokenizer.encode("\n", true)?;
             special.extend(tokenizer.eos_token_ids());
@@ -70,27 +75,40 @@ impl Prepared {
     }
 }
 
-fn chat_prompt(engine: &Engine, rendering: &Rendering, chat: &Chat) -> Result<(Vec<u32>, Channel)> {
+/// A conversation as the engine takes it.
+struct ChatPrompt {
+    ids: Vec<u32>,
+    /// Where other prompts part from it.
+    marks: Vec<usize>,
+    /// The channel that it ends in.
+    start: Channel,
+}
+
+fn chat_prompt(engine: &Engine, rendering: &Rendering, chat: &Chat) -> Result<ChatPrompt> {
     let tokenizer = engine.tokenizer();
     let Some(template) = rendering.template.as_ref().or(engine.template()) else {
         let mut text = plain_chat(&chat.messages, chat.role_mapping.as_ref());
         text.push_str(&chat.prefill);
-        return Ok((encode(engine, &text, true)?, Channel::Content));
+        let ids = encode(engine, &text, true)?;
+        return Ok(ChatPrompt { ids, marks: Vec::new(), start: Channel::Content });
     };
     let mut kwargs = rendering.args.clone();
     if let Some(thinking) = chat.thinking {
         kwargs.insert("enable_thinking".to_owned(), thinking.into());
     }
     kwargs.extend(chat.template_kwargs.clone());
-    let mut text = template.render(&ChatInput {
-        messages: &chat.messages,
-        tools: (!chat.tools.is_empty()).then_some(chat.tools.as_slice()),
-        add_generation_prompt: true,
-        kwargs,
-    })?;
+    let render = |messages: &[Value], add_generation_prompt| {
+        template.render(&ChatInput {
+            messages,
+            tools: (!chat.tools.is_empty()).then_some(chat.tools.as_slice()),
+            add_generation_prompt,
+            kwargs: kwargs.clone(),
+        })
+    };
+    let mut text = render(&chat.messages, true)?;
     text.push_str(&chat.prefill);
-    let prompt = encode(engine, &text, false)?;
-    let start = tokenizer.start_channel(&prompt);
+    let ids = encode(engine, &text, false)?;
+    let start = tokenizer.start_channel(&ids);
     if start == Channel::Reasoning && !chat.prefill.is_empty() {
         return Err(Error::Request(
             "the model's template begins each answer with thinking, so a begun answer cannot be \
@@ -98,7 +116,9 @@ fn chat_prompt(engine: &Engine, rendering: &Rendering, chat: &Chat) -> Result<(V
                 .to_owned(),
         ));
     }
-    Ok((prompt, start))
+    let other = |messages: &[Value]| render(messages, false).ok();
+    let marks = marks(tokenizer, &chat.messages, (&text, &ids), other);
+    Ok(ChatPrompt { ids, marks, start })
 }
 
 /// Token ids of a prompt, unless the text is so long that the prompt could not be served anyway.

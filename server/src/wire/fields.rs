@@ -67,10 +67,14 @@ impl Fields {
         }
     }
 
-    /// A string that must be there.
-    pub fn required(&mut self, name: &str) -> ApiResult<String> {
-        let label = self.label(name);
-        self.string(name)?.ok_or_else(|| missing(&label))
+    /// A string that has to be there.
+    pub fn required_string(&mut self, name: &str) -> ApiResult<String> {
+        self.string(name)?.ok_or_else(|| missing(&self.label(name)))
+    }
+
+    /// Whether a field is there and not null.
+    pub fn has(&self, name: &str) -> bool {
+        self.map.get(name).is_some_and(|value| !value.is_null())
     }
 
     /// A JSON integer; `label` names the field in errors.
@@ -229,7 +233,7 @@ pub fn to_count(name: &str, i: i128, min: i128) -> ApiResult<usize> {
     usize::try_from(i).map_err(|_| ApiError::field(name, format!("{name} is too large")))
 }
 
-/// 400 for a field that must be there.
+/// 400 for a field that has to be there.
 pub fn missing(name: &str) -> ApiError {
     ApiError::field(name, format!("{name} is missing"))
 }
@@ -301,7 +305,7 @@ mod tests {
         let nested = || Fields::within("a[1]", serde_json::json!({"b": 1})).unwrap();
         assert_eq!(nested().string("b").unwrap_err().message, "a[1].b must be of type str");
         assert_eq!(nested().finish().unwrap_err().param.as_deref(), Some("a[1].b"));
-        assert_eq!(nested().required("c").unwrap_err().message, "a[1].c is missing");
+        assert_eq!(nested().required_string("c").unwrap_err().message, "a[1].c is missing");
         let e = Fields::within("a[1]", serde_json::json!(2)).unwrap_err();
         assert_eq!(e.message, "a[1] must be of type dict");
     }

@@ -92,6 +92,7 @@ impl BatchRotatingKvCache {
     }
 
     /// Whether the ring has turned.
+    #[cfg(test)]
     pub fn has_turned(&self) -> bool {
         self.rotated
     }

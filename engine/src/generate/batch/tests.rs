@@ -8,12 +8,14 @@ use rstest::rstest;
 use super::{BatchDecoder, RowId};
 use crate::{
     Capture, Result, Sampling,
+    adapter::Selection,
     cache::{KvCache, LayerCache},
-    generate::{Decoder, DecoderOptions, Progress},
+    generate::{Chunks, Decoder, DecoderOptions, Progress},
     kv::{KvAttention, KvFormat, KvLayers, KvQuantization},
     mlx,
     models::{Model, Mutation, Probe},
     nn::Adapters,
+    prompt_cache::Rules,
 };
 
 const VOCAB: i32 = 11;
@@ -94,9 +96,12 @@ fn decoder_with(
 ) -> Decoder {
     let options = DecoderOptions {
         kv,
+        adapters: &Selection::default(),
         prompt,
         max_tokens: 1000,
-        prefill_step_size: 4,
+        chunks: Chunks::new(prompt.len(), 4, &[]),
+        start: None,
+        rules: Rules { strict: false, window: None, packs_from: None },
         sampling,
         seed: 5,
         capture: Capture { logits: true, layers: false },
@@ -106,7 +111,7 @@ fn decoder_with(
         forced: &[],
         measure_conversion: false,
     };
-    Decoder::new(model, &options).unwrap()
+    Decoder::new(model, options).unwrap()
 }
 
 /// A token with the bits that it was chosen from.

@@ -35,6 +35,12 @@ impl Patch {
             Self::Dora(dora) => Some(dora),
         }
     }
+
+    /// Whether its rows can be computed apart from others: a plain product, and not of experts,
+    /// whose rows are sorted.
+    pub fn is_by_row(&self) -> bool {
+        matches!(self, Self::Lora(low_rank) if low_rank.a.ndim() == 2)
+    }
 }
 
 /// `scale · (x A) B`, computed in the wider of the dtypes and cast before it is added.

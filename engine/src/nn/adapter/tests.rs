@@ -12,7 +12,7 @@ use verbatim_harness::{
 use super::AdapterId;
 use crate::{
     Error,
-    adapter::{AdapterDir, patches},
+    adapter::{AdapterDir, LoadedAdapter},
     limits, mlx,
     models::{self, Model, Mutation, Probe},
     weights::ModelDir,
@@ -50,7 +50,8 @@ impl Tiny {
 
     fn mount_from(&self, path: &Path) -> AdapterId {
         let plan = AdapterDir::open(path).unwrap().fit(&self.dir).unwrap();
-        self.model.adapters().mount(patches(&plan, Mutation::None).unwrap()).unwrap()
+        let patches = LoadedAdapter::read(plan).unwrap().patches(Mutation::None).unwrap();
+        self.model.adapters().mount(patches).unwrap()
     }
 
     /// Bits of the logits after a prompt with the adapters `ids`.

@@ -3,7 +3,7 @@
 use super::value::{Dict, PyValue};
 
 /// Nesting of arrays and objects.
-const MAX_DEPTH: usize = 256;
+pub(super) const MAX_DEPTH: usize = 256;
 
 /// Reads JSON as Python does: `NaN` and infinities are numbers; without `strict`, strings may hold
 /// control characters. Lone surrogates, which Rust has no text for, read as U+FFFD.
@@ -138,26 +138,18 @@ impl Reader<'_> {
     fn escape(&mut self) -> Option<char> {
         let c = self.rest.chars().next()?;
         self.rest = &self.rest[c.len_utf8()..];
-        Some(match c {
-            '"' | '\\' | '/' => c,
-            'b' => '\x08',
-            'f' => '\x0c',
-            'n' => '\n',
-            'r' => '\r',
-            't' => '\t',
-            'u' => {
-                let unit = self.unit()?;
-                let low = self.rest.strip_prefix("\\u").and_then(hex4);
-                match (unit, low) {
-                    (0xd800..=0xdbff, Some(low @ 0xdc00..=0xdfff)) => {
-                        self.rest = &self.rest[6..];
-                        char::from_u32(0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00))?
-                    }
-                    _ => char::from_u32(unit).unwrap_or('\u{fffd}'),
-                }
+        if c != 'u' {
+            return unescaped(c);
+        }
+        let unit = self.unit()?;
+        let low = self.rest.strip_prefix("\\u").and_then(hex4);
+        match (unit, low) {
+            (0xd800..=0xdbff, Some(low @ 0xdc00..=0xdfff)) => {
+                self.rest = &self.rest[6..];
+                char::from_u32(0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00))
             }
-            _ => return None,
-        })
+            _ => Some(char::from_u32(unit).unwrap_or('\u{fffd}')),
+        }
     }
 
     fn unit(&mut self) -> Option<u32> {
@@ -165,6 +157,19 @@ impl Reader<'_> {
         self.rest = &self.rest[4..];
         Some(unit)
     }
+}
+
+/// What a backslash and a letter other than `u` stand for.
+pub(super) fn unescaped(letter: char) -> Option<char> {
+    Some(match letter {
+        '"' | '\\' | '/' => letter,
+        'b' => '\x08',
+        'f' => '\x0c',
+        'n' => '\n',
+        'r' => '\r',
+        't' => '\t',
+        _ => return None,
+    })
 }
 
 fn hex4(text: &str) -> Option<u32> {

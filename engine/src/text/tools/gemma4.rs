@@ -1,6 +1,23 @@
 //! `<|tool_call>call:f{key:<|"|>text<|"|>,n:3}<tool_call|>` (`tool_parsers/gemma4.py`).
+//!
+//! A body, as the model's template writes it, without spaces anywhere:
+//!
+//! ```text
+//! body:    "call:" name object        (several in a row are read, too)
+//! name:    /[\w-]+/
+//! object:  "{" [key ":" value ("," key ":" value)*] "}"
+//! key:     /\w+/, right behind "{" or ",", or a string
+//! value:   string | object | "[" [value ("," value)*] "]" | number, true, false or null of JSON
+//! string:  <|"|> any text without <|"|> <|"|>
+//! ```
+//!
+//! A stream shows everything up to the last character, save numbers, words and a begun `<|"|>`.
+
+mod preview;
 
 use serde_json::Value;
+
+pub(super) use preview::Preview;
 
 use super::{ToolCall, ToolError, ToolParser};
 use crate::text::python::{json_loads, write_json_string};

@@ -1,6 +1,18 @@
 //! `<tool_call>{"name": "f", "arguments": {…}}</tool_call>` (`tool_parsers/json_tools.py`).
+//!
+//! ```text
+//! body:  space (call | "[" call ("," call)* "]") space
+//! call:  a JSON object with the string "name" and any "arguments"; "id" may name the call
+//! ```
+//!
+//! A stream begins the call where its name is known and the arguments begin, and shows all of them,
+//! save numbers, words and half escapes. An `id` behind the arguments comes too late for it.
+
+mod preview;
 
 use serde_json::Value;
+
+pub(super) use preview::Preview;
 
 use super::{ToolCall, ToolError, ToolParser};
 use crate::text::python::{PyValue, is_space, json_loads};

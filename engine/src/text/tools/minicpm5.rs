@@ -1,9 +1,32 @@
 //! `<function name="f"><param name="p">v</param></function>` (`tool_parsers/minicpm5.py`).
+//!
+//! A body begins behind `<function name=`:
+//!
+//! ```text
+//! body:   name ">" param*             (what stands between parameters does not count)
+//! name:   "\"" /[^"]*/ "\"" | "'" /[^']*/ "'" | /[^\s"'<>]+/
+//! param:  "<param name=" name ">" value "</param>"
+//! value:  space text space | space "<![CDATA[" text "]]>" space
+//! ```
+//!
+//! The text has neither `</param>` nor, since the router looks for it, `</function>`. Which type it
+//! is read as is up to the parameter's description (`schema.rs`). A stream shows what has to be a
+//! string as it comes, and other values whole. A key that comes twice takes its first place with its
+//! last value, so a stream takes the call back there; so it does at a parameter that never ends, and
+//! at text behind a CDATA block.
+
+mod preview;
 
 use serde_json::Value;
 
+pub(super) use preview::Preview;
+
 use super::{ToolCall, ToolError, ToolParser, properties, schema};
 use crate::text::python::{Dict, PyValue, is_space};
+
+/// Surround text that may look like markup.
+const CDATA: &str = "<![CDATA[";
+const CDATA_END: &str = "]]>";
 
 #[derive(Debug)]
 pub(super) struct MiniCpm5;
@@ -129,6 +152,6 @@ fn attribute_name(text: &str) -> Option<&str> {
 /// The text of a CDATA block, else the text without the space around it.
 fn text_of(raw: &str) -> &str {
     let trimmed = raw.trim_matches(is_space);
-    let block = trimmed.strip_prefix("<![CDATA[").and_then(|t| t.strip_suffix("]]>"));
+    let block = trimmed.strip_prefix(CDATA).and_then(|t| t.strip_suffix(CDATA_END));
     block.unwrap_or(trimmed)
 }

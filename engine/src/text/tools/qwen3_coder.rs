@@ -1,9 +1,25 @@
 //! `<tool_call><function=f><parameter=p>v</parameter></function></tool_call>`
 //! (`tool_parsers/qwen3_coder.py`).
+//!
+//! ```text
+//! body:       "\n" "<function=" name ">" "\n" parameter* "</function>" "\n"
+//! parameter:  "<parameter=" name ">" "\n" text "\n" "</parameter>" "\n"
+//! name:       /[^\s<>]+/
+//! ```
+//!
+//! Every line break may be missing; one on either side of the text does not belong to it. The text
+//! does not contain `</parameter>`; which type it is read as is up to the parameter's description. A
+//! stream shows what has to be a string as it comes, and other values whole. A key that comes twice
+//! takes its first place with its last value, so a stream takes the call back there; so it does at a
+//! parameter that never ends.
+
+mod preview;
 
 use serde_json::Value;
 
-use super::{ToolCall, ToolError, ToolParser, is_true, schema};
+pub(super) use preview::Preview;
+
+use super::{ToolCall, ToolError, ToolParser, is_true, schema, value::Kind};
 use crate::text::python::{Dict, PyValue, is_space, json_loads, parse_float};
 
 #[derive(Debug)]
@@ -31,7 +47,7 @@ impl ToolParser for Qwen3Coder {
             let Some((parameter, value)) = head(parameter) else { continue };
             let value = value.strip_prefix('\n').unwrap_or(value);
             let value = value.strip_suffix('\n').unwrap_or(value);
-            let schema = properties.and_then(|p| p.get(parameter)).filter(|s| is_true(s));
+            let schema = schema_of(properties, parameter);
             arguments.insert(parameter.to_owned(), convert(value, schema)?);
         }
         Ok(vec![super::call(name, &PyValue::Dict(arguments))?])
@@ -45,6 +61,11 @@ fn properties<'a>(tools: &'a [Value], name: &str) -> Option<&'a Value> {
     function.get("parameters").filter(|p| is_true(p))?.get("properties")
 }
 
+/// What a parameter's description says of its type.
+fn schema_of<'a>(properties: Option<&'a Value>, parameter: &str) -> Option<&'a Value> {
+    properties?.get(parameter).filter(|schema| is_true(schema))
+}
+
 /// A name up to `>`, space or `<`, and what follows.
 fn head(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start_matches(is_space);
@@ -53,23 +74,44 @@ fn head(text: &str) -> Option<(&str, &str)> {
     (end > 0).then(|| (name, rest.strip_prefix('>').unwrap_or(rest)))
 }
 
+/// What [`convert`] makes a string of.
+fn kind_of(schema: Option<&Value>) -> Kind {
+    match schema.map(type_of) {
+        None => Kind::Text(&[NULL]),
+        Some(None) => Kind::Bare(&[NULL]),
+        Some(Some(kind)) if is_string(&kind) => Kind::Text(&[NULL]),
+        Some(Some(_)) => Kind::Any,
+    }
+}
+
+/// No value, whatever the type.
+const NULL: &str = "null";
+
+/// The type that a schema names. Lists of types are no type that the reference knows.
+fn type_of(schema: &Value) -> Option<String> {
+    let kind = schema.get("type")?.as_str().unwrap_or("[");
+    Some(kind.trim_matches(is_space).to_lowercase())
+}
+
+fn is_string(kind: &str) -> bool {
+    matches!(kind, "string" | "str" | "text" | "varchar" | "char" | "enum")
+}
+
 fn convert(text: &str, schema: Option<&Value>) -> Result<PyValue, ToolError> {
     let string = || PyValue::Str(text.to_owned());
-    if text.to_lowercase() == "null" {
+    if text.to_lowercase() == NULL {
         return Ok(PyValue::None);
     }
     let Some(schema) = schema else { return Ok(string()) };
-    let Some(kind) = schema.get("type") else {
+    let Some(kind) = type_of(schema) else {
         return Ok(match json_loads(text, true) {
             Some(value @ (PyValue::List(_) | PyValue::Dict(_))) => value,
             _ => string(),
         });
     };
-    // Lists of types are no type that the reference knows.
-    let kind = kind.as_str().unwrap_or("[").trim_matches(is_space).to_lowercase();
     let begins = |prefixes: &[&str]| prefixes.iter().any(|p| kind.starts_with(p));
     match kind.as_str() {
-        "string" | "str" | "text" | "varchar" | "char" | "enum" => Ok(string()),
+        kind if is_string(kind) => Ok(string()),
         _ if begins(&["int", "uint", "long", "short", "unsigned"]) => number(text, true),
         _ if begins(&["num", "float"]) => number(text, false),
         "boolean" | "bool" | "binary" => Ok(PyValue::Bool(text.to_lowercase() == "true")),

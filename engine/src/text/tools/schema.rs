@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::ToolError;
+use super::{ToolError, value::Kind};
 use crate::text::python::{
     LiteralError, PyValue, is_space, json_loads, literal_eval, parse_float, parse_int,
 };
@@ -67,6 +67,17 @@ const PRIORITY: [&str; 11] = [
     "integer", "int", "number", "float", "boolean", "bool", "object", "array", "string", "str",
     "text",
 ];
+
+/// What [`convert`] makes a string of.
+pub(super) fn kind(types: &[String]) -> Kind {
+    let types: Vec<String> = types.iter().map(|t| t.to_lowercase()).collect();
+    let has = |kind: &str| types.iter().any(|t| t == kind);
+    match PRIORITY.into_iter().find(|kind| has(kind)) {
+        Some("string" | "str" | "text") if has("null") => Kind::Text(&["null", "none", "nil"]),
+        Some("string" | "str" | "text") => Kind::Text(&["null"]),
+        _ => Kind::Any,
+    }
+}
 
 /// The first of the types that the text fits, else whatever JSON makes of it, else the text.
 pub(super) fn convert(text: &str, types: &[String]) -> Result<PyValue, ToolError> {

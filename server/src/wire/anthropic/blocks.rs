@@ -84,7 +84,7 @@ pub fn texts(at: &str, blocks: Value) -> ApiResult<Vec<String>> {
     let text = |(i, item)| {
         let at = format!("{at}.{i}");
         let mut block = Fields::within(&at, item)?;
-        let kind = block.required("type")?;
+        let kind = block.required_string("type")?;
         if kind != "text" {
             return Err(refused(&at, &kind));
         }
@@ -109,13 +109,13 @@ fn items(at: &str, content: Value) -> ApiResult<Vec<Value>> {
 /// One block; `None` for one that no model here can read.
 fn block(at: &str, role: Role, item: Value) -> ApiResult<Option<Block>> {
     let mut block = Fields::within(at, item)?;
-    let kind = block.required("type")?;
+    let kind = block.required_string("type")?;
     take_cache_control(&mut block)?;
     let read = match (role, kind.as_str()) {
         (_, "text") => Some(Block::Text(take_text(&mut block)?)),
         (Role::Assistant, "thinking") => {
             block.ignore(&["signature"]);
-            Some(Block::Thinking(block.required("thinking")?))
+            Some(Block::Thinking(block.required_string("thinking")?))
         }
         (Role::Assistant, "redacted_thinking") => {
             block.ignore(&["data"]);
@@ -146,7 +146,7 @@ fn refused(at: &str, kind: &str) -> ApiError {
 
 fn take_text(block: &mut Fields) -> ApiResult<String> {
     block.refuse_unless("citations", "are not supported: remove them", is_empty)?;
-    block.required("text")
+    block.required_string("text")
 }
 
 fn take_tool_use(block: &mut Fields) -> ApiResult<ToolUse> {
@@ -154,14 +154,14 @@ fn take_tool_use(block: &mut Fields) -> ApiResult<ToolUse> {
         v.get("type").and_then(Value::as_str) == Some("direct")
     })?;
     Ok(ToolUse {
-        id: block.required("id")?,
-        name: block.required("name")?,
+        id: block.required_string("id")?,
+        name: block.required_string("name")?,
         input: block.object("input")?.ok_or_else(|| missing(&block.label("input")))?,
     })
 }
 
 fn take_tool_result(at: &str, block: &mut Fields) -> ApiResult<ToolResult> {
-    let id = block.required("tool_use_id")?;
+    let id = block.required_string("tool_use_id")?;
     let text = match block.take("content") {
         None => String::new(),
         Some(Value::String(text)) => text,

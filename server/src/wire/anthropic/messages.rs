@@ -60,7 +60,7 @@ fn turns(messages: Vec<Value>) -> ApiResult<Vec<Turn>> {
 
 fn turn(at: String, message: Value) -> ApiResult<Turn> {
     let mut message = Fields::within(&at, message)?;
-    let role = match message.required("role")?.as_str() {
+    let role = match message.required_string("role")?.as_str() {
         "user" => Role::User,
         "assistant" => Role::Assistant,
         "system" => Role::System,

@@ -50,7 +50,6 @@ fn not_yet(request: &Request) -> ApiResult<()> {
     let forced =
         |choice: &ToolChoice| matches!(choice, ToolChoice::Required | ToolChoice::Named(_));
     match &request.prompt {
-        _ if request.adapters.is_some() => refused("adapters"),
         _ if request.format != Format::Text => refused("output_config.format"),
         Prompt::Chat(chat) if chat.one_call => refused("tool_choice.disable_parallel_tool_use"),
         Prompt::Chat(chat) if forced(&chat.tool_choice) => refused("tool_choice.type"),

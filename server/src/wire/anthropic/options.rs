@@ -71,7 +71,7 @@ pub fn take_thinking(body: &mut Fields) -> ApiResult<Thinking> {
     let mut thinking = Thinking { on: false, shown: true, budget: None };
     let Some(value) = body.take(NAME) else { return Ok(thinking) };
     let mut fields = Fields::within(NAME, value)?;
-    match fields.required("type")?.as_str() {
+    match fields.required_string("type")?.as_str() {
         "disabled" => {}
         "adaptive" => thinking.on = true,
         "enabled" => {
@@ -155,7 +155,7 @@ fn take_effort(config: &mut Fields) -> ApiResult<Option<&'static str>> {
 
 fn read_format(at: &str, value: Value) -> ApiResult<Format> {
     let mut format = Fields::within(at, value)?;
-    let kind = format.required("type")?;
+    let kind = format.required_string("type")?;
     if kind != "json_schema" {
         let message = format!("{at}.type must be json_schema, not {}", quoted(&kind));
         return Err(ApiError::field(format!("{at}.type"), message));

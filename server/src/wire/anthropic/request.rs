@@ -1,12 +1,11 @@
 //! From a body to a request.
 
-use serde_json::Value;
-
 use super::{messages, options, system, tools};
 use crate::{
     core::{Chat, Format, Prompt, Request, ToolChoice},
     error::{ApiError, ApiResult},
     wire::{
+        adapters::take_adapters,
         fields::{Fields, missing},
         openai::Defaults,
     },
@@ -37,7 +36,7 @@ pub struct Parsed {
 /// Parses a body. What it leaves open is as `defaults` say.
 pub fn parse(body: &[u8], defaults: &Defaults, purpose: Purpose) -> ApiResult<Parsed> {
     let mut body = Fields::parse(body)?;
-    let model = body.required("model")?;
+    let model = body.required_string("model")?;
     let stream = body.bool("stream", false)?;
     let max_tokens = match (options::take_max_tokens(&mut body)?, purpose) {
         (Some(count), _) => count,
@@ -87,25 +86,6 @@ fn check_prefill(chat: &Chat, format: &Format) -> ApiResult<()> {
     };
     let message = format!("messages: the last one must not be of role assistant while {why}");
     Err(ApiError::field("messages", message))
-}
-
-/// Takes `adapters`, an extension: a list of names, or names with plus signs between.
-fn take_adapters(body: &mut Fields) -> ApiResult<Option<Vec<String>>> {
-    const NAME: &str = "adapters";
-    let wrong = || ApiError::field(NAME, "adapters must be a list of names, or names joined by +");
-    match body.take(NAME) {
-        None => Ok(None),
-        Some(Value::String(names)) if names.is_empty() => Ok(Some(Vec::new())),
-        Some(Value::String(names)) => Ok(Some(names.split('+').map(str::to_owned).collect())),
-        Some(Value::Array(names)) => {
-            let name = |name| match name {
-                Value::String(name) => Ok(name),
-                _ => Err(wrong()),
-            };
-            names.into_iter().map(name).collect::<ApiResult<_>>().map(Some)
-        }
-        Some(_) => Err(wrong()),
-    }
 }
 
 #[cfg(test)]

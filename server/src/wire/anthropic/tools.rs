@@ -57,7 +57,7 @@ fn read(at: &str, tool: Value) -> ApiResult<(String, Value)> {
             format!("{at}: the tool {kind} is not supported, only tools of type custom are");
         return Err(ApiError::unsupported(at, message));
     }
-    let name = tool.required("name")?;
+    let name = tool.required_string("name")?;
     check_name(&tool.label("name"), &name)?;
     let schema =
         tool.object("input_schema")?.ok_or_else(|| missing(&tool.label("input_schema")))?;
@@ -101,13 +101,13 @@ fn refuse_unhonoured(tool: &mut Fields) -> ApiResult<()> {
 fn read_choice(choice: Value, names: &[String]) -> ApiResult<(ToolChoice, bool)> {
     const AT: &str = "tool_choice";
     let mut choice = Fields::within(AT, choice)?;
-    let kind = choice.required("type")?;
+    let kind = choice.required_string("type")?;
     let one_call = choice.bool("disable_parallel_tool_use", false)?;
     let read = match kind.as_str() {
         "auto" => ToolChoice::Auto,
         "none" => ToolChoice::None,
         "any" => ToolChoice::Required,
-        "tool" => ToolChoice::Named(choice.required("name")?),
+        "tool" => ToolChoice::Named(choice.required_string("name")?),
         other => {
             let message =
                 format!("{AT}.type must be auto, any, tool or none, not {}", quoted(other));

@@ -12,6 +12,7 @@ use crate::{
     limits,
     state::AppState,
     wire::{
+        adapters::take_adapters,
         fields::{Bounds, Fields, integer, to_count, wrong_type},
         protocol::Ask,
     },
@@ -64,6 +65,8 @@ pub struct Options {
     pub stop: Vec<String>,
     /// Report log-probabilities with this many alternatives.
     pub top_logprobs: Option<usize>,
+    /// Adapters to use; `None` leaves the choice to the server.
+    pub adapters: Option<Vec<String>>,
 }
 
 /// Fields of OpenAI's API that label or route a request but do not change its answer.
@@ -103,14 +106,24 @@ impl Options {
                 return Err(ApiError::field("model", "requested_model must be of type str"));
             }
         };
-        refuse_other_models(body)?;
+        refuse_draft_models(body)?;
+        let adapters = take_adapters(body)?;
         sampling.seed = take_seed(body)?;
         sampling.logit_bias = take_logit_bias(body)?;
         let stop = take_stop(body)?;
         let include_usage = take_stream_options(body)?;
         refuse_unhonoured(body)?;
         body.ignore(HARMLESS);
-        Ok(Self { model, stream, include_usage, max_tokens, sampling, stop, top_logprobs })
+        Ok(Self {
+            model,
+            stream,
+            include_usage,
+            max_tokens,
+            sampling,
+            stop,
+            top_logprobs,
+            adapters,
+        })
     }
 }
 
@@ -158,22 +171,13 @@ fn take_logprobs(body: &mut Fields) -> ApiResult<Option<usize>> {
     Ok((chosen || top > 0).then_some(top))
 }
 
-fn refuse_other_models(body: &mut Fields) -> ApiResult<()> {
-    if let Some(draft) = body.string("draft_model")?
-        && draft != DEFAULT_MODEL
-    {
-        return Err(ApiError::unsupported(
+fn refuse_draft_models(body: &mut Fields) -> ApiResult<()> {
+    match body.string("draft_model")? {
+        Some(draft) if draft != DEFAULT_MODEL => Err(ApiError::unsupported(
             "draft_model",
             "draft_model is not supported: this server does not decode speculatively",
-        ));
-    }
-    match body.take("adapters") {
-        None => Ok(()),
-        Some(Value::String(_)) => Err(ApiError::unsupported(
-            "adapters",
-            "adapters is not supported: this server serves the base model",
         )),
-        Some(_) => Err(wrong_type("adapter", "str")),
+        _ => Ok(()),
     }
 }
 
@@ -340,6 +344,7 @@ impl Options {
             sampling: self.sampling.clone(),
             stop: self.stop.clone(),
             top_logprobs: self.top_logprobs,
+            adapters: self.adapters.clone(),
             ..Request::new(prompt, self.max_tokens)
         }
     }

@@ -1,0 +1,68 @@
+//! Adapters on the model while it serves.
+
+use std::collections::BTreeMap;
+
+use tracing::debug;
+
+use super::{Status, contained};
+use crate::{
+    Result,
+    adapter::{Control, LoadedAdapter},
+    models::Mutation,
+    nn::{AdapterId, Adapters},
+};
+
+/// What is mounted and how much room it takes.
+pub(super) struct Mounts<'a> {
+    mutation: Mutation,
+    status: &'a Status,
+    /// Bytes of tensors, by adapter.
+    bytes: BTreeMap<AdapterId, u64>,
+}
+
+impl<'a> Mounts<'a> {
+    /// Nothing yet; `status` hears of every change.
+    pub(super) fn new(mutation: Mutation, status: &'a Status) -> Self {
+        Self { mutation, status, bytes: BTreeMap::new() }
+    }
+
+    /// Does what was asked for and answers.
+    pub(super) fn obey(&mut self, control: Control, adapters: &Adapters) {
+        match control {
+            Control::Mount(adapter, reply) => {
+                let mounted = contained("mounting", || self.mount(*adapter, adapters));
+                if let Err(unheard) = reply.send(mounted)
+                    && let Ok(id) = unheard.0
+                {
+                    self.unmount(id, adapters);
+                }
+            }
+            Control::Unmount(id) => self.unmount(id, adapters),
+        }
+    }
+
+    /// Puts an adapter on the model.
+    pub(super) fn mount(
+        &mut self,
+        adapter: LoadedAdapter,
+        adapters: &Adapters,
+    ) -> Result<AdapterId> {
+        let bytes = adapter.bytes();
+        let id = adapters.mount(adapter.patches(self.mutation)?)?;
+        debug!(?id, bytes, "mounted");
+        self.bytes.insert(id, bytes);
+        self.report();
+        Ok(id)
+    }
+
+    fn unmount(&mut self, id: AdapterId, adapters: &Adapters) {
+        adapters.unmount(id);
+        self.bytes.remove(&id);
+        debug!(?id, "unmounted");
+        self.report();
+    }
+
+    fn report(&self) {
+        self.status.set_adapter_bytes(self.bytes.values().sum());
+    }
+}

@@ -1,0 +1,179 @@
+"""Kills `verbatim` at random moments and looks whether what is left starts clean.
+
+    python kills.py [--times N] [--seed N]
+
+A third of the kills hit a server that mounts adapters, a third one that writes its prompt cache to disk, a third a fetch
+from a hub. After each, the same command has to work, and to answer as before.
+"""
+
+import argparse
+import asyncio
+import hashlib
+import http.server
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[3]
+sys.path.insert(0, str(HERE.parent))
+
+import adapters  # noqa: E402
+import lines  # noqa: E402
+import protocols  # noqa: E402
+import servers  # noqa: E402
+
+MODEL = ROOT / "demo" / "model"
+_COMMIT = "0123456789abcdef0123456789abcdef01234567"
+_TALK = "Tell me about the weather in Paris, please. " * 30
+
+
+class _Hub(http.server.BaseHTTPRequestHandler):
+    """The answers of a hub that serves the demo model as `org/model`."""
+
+    def do_GET(self):  # noqa: N802 - the library's name
+        if self.path.startswith("/api/"):
+            names = [{"rfilename": file.name} for file in MODEL.iterdir()]
+            return self._answer(200, json.dumps({"siblings": names, "sha": _COMMIT}).encode(), {})
+        content = (MODEL / Path(self.path).name).read_bytes()
+        start, _, end = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
+        start, end = int(start), min(int(end or len(content) - 1), len(content) - 1)
+        large = len(content) > 4096
+        etag = hashlib.sha256(content) if large else hashlib.sha1(f"blob {len(content)}\0".encode() + content)
+        return self._answer(206, content[start:end + 1], {"ETag": f'"{etag.hexdigest()}"', "X-Repo-Commit": _COMMIT,
+                                                          "Content-Range": f"bytes {start}-{end}/{len(content)}"})
+
+    def _answer(self, status, body, headers):
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def _serve(binary, folder, *extra):
+    server = servers.start_ours(binary, MODEL, folder, *extra)
+    server.wait()
+    return server
+
+
+def _said(port, question=_TALK, selection=None):
+    path, body = protocols.chat(question, 16, selection)
+    return protocols.text(path, asyncio.run(lines.stream(port, path, body)))
+
+
+def _kill(process):
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def _in_background(work):
+    def run():
+        try:
+            work()
+        except Exception:  # noqa: BLE001 - the server dies under it
+            pass
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+def registration(options, folder, own):
+    """Killed while adapters are mounted."""
+    extra = ["--adapter-root", str(folder / "adapters")]
+    server = _serve(options.binary, folder, *extra)
+
+    def swap():
+        while True:
+            asyncio.run(lines.ask(server.port, "POST", "/v1/adapters", {"name": "guest", "path": "first"}))
+            asyncio.run(lines.ask(server.port, "DELETE", "/v1/adapters/guest"))
+
+    _in_background(swap)
+    time.sleep(own.uniform(0.0, 0.5))
+    _kill(server.process)
+    again = _serve(options.binary, folder, *extra)
+    try:
+        status, _ = asyncio.run(lines.ask(again.port, "POST", "/v1/adapters", {"name": "guest", "path": "first"}))
+        return _said(again.port, selection="guest") if status in (200, 201) else f"mounting: {status}"
+    finally:
+        again.stop()
+
+
+def disk_cache(options, folder, own):
+    """Killed while the prompt cache is written to disk."""
+    extra = ["--prompt-cache-dir", str(folder / "cache"), "--prefill-step-size", "64"]
+    server = _serve(options.binary, folder, *extra)
+
+    def talk():
+        number = 0
+        while True:
+            number += 1
+            _said(server.port, f"{own.random()} {number} {_TALK}")
+
+    _in_background(talk)
+    time.sleep(own.uniform(0.0, 2.0))
+    _kill(server.process)
+    again = _serve(options.binary, folder, *extra)
+    try:
+        said = _said(again.port)
+        left = [file.name for file in (folder / "cache").rglob("*") if file.is_file() and "tmp" in file.suffix]
+        return said if not left else f"left behind: {left}"
+    finally:
+        again.stop()
+
+
+def fetch(options, folder, own):
+    """Killed while a model is fetched."""
+    hub = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
+    threading.Thread(target=hub.serve_forever, daemon=True).start()
+    environment = {**os.environ, "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HOME": str(folder / f"hub-{own.random()}")}
+    command = [options.binary, "get", "org/model"]
+    try:
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(own.uniform(0.0, 0.3))
+        _kill(process)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if done.returncode != 0:
+            return f"get: {done.stderr}"
+        snapshot = Path(done.stdout.strip())
+        whole = all((snapshot / file.name).read_bytes() == file.read_bytes() for file in MODEL.glob("*.json"))
+        return (snapshot / "model.safetensors").read_bytes() == (MODEL / "model.safetensors").read_bytes() and whole
+    finally:
+        hub.shutdown()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--times", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--binary", type=Path, default=ROOT / "target" / "release" / "verbatim")
+    options = parser.parse_args()
+    own, kinds, failed = random.Random(options.seed), [registration, disk_cache, fetch], 0
+    with servers.scratch() as folder:
+        adapters.make(MODEL, folder / "adapters", "first", 1)
+        server = _serve(options.binary, folder, "--adapter-root", str(folder / "adapters"))
+        asyncio.run(lines.ask(server.port, "POST", "/v1/adapters", {"name": "guest", "path": "first"}))
+        expected = {registration: _said(server.port, selection="guest"), disk_cache: _said(server.port), fetch: True}
+        server.stop()
+        for number in range(options.times):
+            kind = kinds[number % len(kinds)]
+            found = kind(options, folder, own)
+            good = found == expected[kind]
+            failed += not good
+            print(f"{number + 1}/{options.times} {kind.__name__}: {'clean' if good else f'{found!r} instead of {expected[kind]!r}'}", flush=True)
+    print(f"{options.times - failed} clean, {failed} not", flush=True)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
