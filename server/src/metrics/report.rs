@@ -29,6 +29,7 @@ pub fn report(metrics: &Metrics, facts: &Facts) -> String {
     about(&mut out, facts);
     http(&mut out, &counts);
     worker(&mut out, facts);
+    caches(&mut out, facts);
     tokens(&mut out, &counts);
     out.finish()
 }
@@ -100,6 +101,41 @@ fn worker(out: &mut Exposition, facts: &Facts) {
         "Time since the last completed step; 0 while idle.",
         health.since_progress.as_secs_f64(),
     );
+}
+
+fn caches(out: &mut Exposition, facts: &Facts) {
+    let cache = &facts.health.cache;
+    let gauges = [
+        ("verbatim_adapters", "Adapters that requests can name.", facts.health.adapters as f64),
+        (
+            "verbatim_adapter_bytes",
+            "Bytes of all adapters on the model.",
+            facts.health.adapter_bytes as f64,
+        ),
+        ("verbatim_prompt_cache_bytes", "Bytes that the prompt cache holds.", cache.bytes as f64),
+        (
+            "verbatim_prompt_cache_max_bytes",
+            "Bytes that it may hold; 0 when it is off.",
+            cache.cap_bytes as f64,
+        ),
+        ("verbatim_prompt_cache_entries", "States that it holds.", cache.entries as f64),
+    ];
+    for (name, help, value) in gauges {
+        out.single(name, Kind::Gauge, help, value);
+    }
+    let counters = [
+        (
+            "verbatim_prompt_cache_lookups_total",
+            "Requests that looked for their prompt.",
+            cache.lookups,
+        ),
+        ("verbatim_prompt_cache_hits_total", "Those that found a part of it.", cache.hits),
+        ("verbatim_prompt_cache_hit_tokens_total", "Tokens that they found.", cache.hit_tokens),
+        ("verbatim_prompt_cache_evictions_total", "States that had to make room.", cache.evictions),
+    ];
+    for (name, help, value) in counters {
+        out.single(name, Kind::Counter, help, value as f64);
+    }
 }
 
 fn tokens(out: &mut Exposition, counts: &Counts) {

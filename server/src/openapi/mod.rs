@@ -63,7 +63,13 @@ fn name_operations(item: &mut Value, template: &str) {
 }
 
 fn schemas() -> Value {
-    schema::merged(&[operations::schemas(), wire::openai::schema::schemas()])
+    schema::merged(&[
+        operations::schemas(),
+        wire::openai::schema::schemas(),
+        wire::anthropic::schema::schemas(),
+        wire::responses::schema::schemas(),
+        wire::adapters::schemas(),
+    ])
 }
 
 #[cfg(test)]

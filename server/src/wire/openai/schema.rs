@@ -3,13 +3,18 @@
 use serde_json::{Value, json};
 use verbatim_engine::limits as engine_limits;
 
-use super::{chat::TEMPLATE_KWARGS, messages::ROLES, options::DEFAULT_MODEL};
+use super::{
+    chat::{EFFORTS, TEMPLATE_KWARGS},
+    messages::ROLES,
+    options::DEFAULT_MODEL,
+};
 use crate::{
     limits,
     openapi::schema::{
         any_number, any_object, array, body, boolean, described, fraction, integer, merged,
         not_negative, number, object, one_of, or_null, reference, refused, string, word,
     },
+    wire::adapters,
 };
 
 /// The schemas by name.
@@ -36,7 +41,10 @@ pub fn schemas() -> Value {
 
 /// The fields that both endpoints take.
 fn options() -> Value {
-    merged(&[answering(), sampling(), refusals()])
+    let drafts = json!({
+        "num_draft_tokens": described(integer(0, Some(u64::MAX)), "Without effect."),
+    });
+    merged(&[answering(), sampling(), drafts, refusals(), adapters::schema()])
 }
 
 /// How to answer.
@@ -52,16 +60,20 @@ fn answering() -> Value {
         },
         "max_tokens": tokens(),
         "max_completion_tokens": described(tokens(), "Wins over `max_tokens`."),
-        "stop": {"anyOf": [string(), array(
-            json!({"type": "string", "minLength": 1}),
-            engine_limits::MAX_STOP_STRINGS,
-        )]},
+        "stop": stop(),
         "logprobs": boolean(),
         "top_logprobs": integer(-1, Some(limits::MAX_TOP_LOGPROBS as u64)),
     })
 }
 
-fn sampling() -> Value {
+/// Stop strings.
+pub fn stop() -> Value {
+    let strings = array(json!({"type": "string", "minLength": 1}), engine_limits::MAX_STOP_STRINGS);
+    json!({"anyOf": [string(), strings]})
+}
+
+/// The sampler's fields.
+pub fn sampling() -> Value {
     let count = || integer(0, Some(u64::MAX));
     json!({
         "temperature": not_negative(),
@@ -76,7 +88,6 @@ fn sampling() -> Value {
         "presence_context_size": count(),
         "frequency_penalty": any_number(),
         "frequency_context_size": count(),
-        "num_draft_tokens": described(count(), "Without effect."),
         "seed": integer(0, Some(u64::MAX)),
         "logit_bias": {
             "type": "object",
@@ -90,22 +101,15 @@ fn sampling() -> Value {
 /// Fields that are taken with a neutral value, or without effect.
 fn refusals() -> Value {
     json!({
-        "n": {"type": "integer", "const": 1},
+        "n": integer(1, Some(limits::MAX_CHOICES as u64)),
         "best_of": {"type": "integer", "const": 1},
-        "response_format": {
-            "type": "object",
-            "required": ["type"],
-            "properties": {"type": word("text")},
-        },
         "modalities": {"type": "array", "items": word("text")},
         "verbosity": word("medium"),
         "draft_model": word(DEFAULT_MODEL),
-        "adapters": refused(),
         "functions": {"type": "array", "maxItems": 0},
         "function_call": {"type": "array", "maxItems": 0},
         "audio": refused(),
         "prediction": refused(),
-        "reasoning_effort": refused(),
         "web_search_options": refused(),
         "metadata": {},
         "prompt_cache_key": {},
@@ -134,7 +138,20 @@ fn chat_fields() -> Value {
             "items": reference("ChatMessage"),
         },
         "tools": array(reference("Tool"), limits::MAX_TOOLS),
-        "tool_choice": one_of(&["auto", "none"]),
+        "tool_choice": {"anyOf": [
+            one_of(&["none", "auto", "required"]),
+            {
+                "type": "object",
+                "required": ["type"],
+                "properties": {"type": one_of(&["function", "allowed_tools"])},
+            },
+        ]},
+        "response_format": {
+            "type": "object",
+            "required": ["type"],
+            "properties": {"type": one_of(&["text", "json_object", "json_schema"])},
+        },
+        "reasoning_effort": one_of(EFFORTS),
         "parallel_tool_calls": boolean(),
         "chat_template_kwargs": object(&[], kwargs.into()),
         "role_mapping": {
