@@ -115,6 +115,9 @@ pub struct Routing {
     /// Content and calls exclude one another, as under a grammar for either: once there is content
     /// other than blanks, what looks like a marker is content too.
     pub exclusive: bool,
+    /// The prompt ends within the text that is generated: a leading space belongs to it. Off, it is
+    /// dropped, as mlx-lm does.
+    pub continues: bool,
 }
 
 /// Raw tensors wanted beside the tokens.

@@ -71,6 +71,15 @@ impl Detokenizer {
         })
     }
 
+    /// Reads what follows as the middle of a text: its leading space stays. Call it first.
+    pub fn keep_leading_space(&mut self) {
+        match &mut self.0 {
+            Inner::Bpe(d) => d.released.begun = true,
+            Inner::Spm(d) => d.released.begun = true,
+            Inner::Naive(_) => {}
+        }
+    }
+
     /// Reads one token.
     pub fn add_token(&mut self, id: u32) {
         match &mut self.0 {

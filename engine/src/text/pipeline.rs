@@ -31,7 +31,11 @@ impl TextPipeline {
         };
         let start = if routing.markers { routing.start } else { Channel::Content };
         let router = Router::new(thinking, tools, &stops, start).exclusive(routing.exclusive);
-        Self { detokenizer: tokenizer.detokenizer(), router, stops }
+        let mut detokenizer = tokenizer.detokenizer();
+        if routing.continues {
+            detokenizer.keep_leading_space();
+        }
+        Self { detokenizer, router, stops }
     }
 
     /// Reads one generated token. Do not push the end-of-sequence token that ends a generation.

@@ -38,6 +38,7 @@ impl Prepared {
         let format = &request.format;
         let plain = |ids| ChatPrompt { ids, marks: Vec::new(), start: Channel::Content };
         let is_chat = matches!(request.prompt, Prompt::Chat(_));
+        let continues = matches!(&request.prompt, Prompt::Chat(chat) if !chat.prefill.is_empty());
         let (prompt, grammar, tools) = match request.prompt {
             Prompt::Text(text) => {
                 (plain(encode(engine, &text, true)?), grammar::of_text(format), Vec::new())
@@ -56,6 +57,7 @@ impl Prepared {
             markers: is_chat,
             start: prompt.start,
             exclusive: grammar.as_ref().is_some_and(grammar::is_exclusive),
+            continues,
         };
         let mut generate = GenerateRequest::new(prompt.ids, request.max_tokens);
         generate.use_cache = true;

@@ -17,8 +17,7 @@ mod tools;
 pub use count_tokens::count_tokens;
 
 use crate::{
-    core::{Format, Prompt, Request, ToolChoice},
-    error::{ApiError, ApiResult},
+    error::ApiResult,
     state::AppState,
     wire::{
         fields::Fields,

@@ -52,10 +52,9 @@ impl Answering {
         let mut content: Vec<Value> = Vec::new();
         for part in parts {
             match part {
-                Part::Content(text) | Part::Reasoning(text) if text.trim().is_empty() => {}
-                Part::Content(text) => append(&mut content, "text", &text),
+                Part::Content(text) => append(&mut content, "text", &text, true),
                 Part::Reasoning(text) => {
-                    append(&mut content, "thinking", if self.shows_thinking { &text } else { "" });
+                    append(&mut content, "thinking", &text, self.shows_thinking);
                 }
                 Part::Call(call) => content.push(tool_use(&call)),
             }
@@ -64,17 +63,22 @@ impl Answering {
     }
 }
 
-/// Adds text to the last block, if that is of `kind`, or in a block of its own.
-fn append(content: &mut Vec<Value>, kind: &str, text: &str) {
+/// Adds text to the last block, if that is of `kind`, or in a block of its own. Whitespace alone
+/// makes no block.
+fn append(content: &mut Vec<Value>, kind: &str, text: &str, is_shown: bool) {
+    let shown = if is_shown { text } else { "" };
     if let Some(last) = content.last_mut().filter(|last| last["type"] == kind)
         && let Some(Value::String(before)) = last.get_mut(kind)
     {
-        before.push_str(text);
+        before.push_str(shown);
+        return;
+    }
+    if text.trim().is_empty() {
         return;
     }
     content.push(match kind {
-        "thinking" => json!({"type": kind, "thinking": text, "signature": SIGNATURE}),
-        _ => json!({"type": kind, "text": text}),
+        "thinking" => json!({"type": kind, "thinking": shown, "signature": SIGNATURE}),
+        _ => json!({"type": kind, "text": shown}),
     });
 }
 

@@ -54,8 +54,16 @@ pub fn parse(body: &[u8], defaults: &Defaults) -> ApiResult<(Options, Request)> 
     if let Some((_, word)) = effort {
         template_kwargs.entry("reasoning_effort").or_insert(word.into());
     }
-    let chat =
-        Chat { messages, tools, tool_choice, one_call, thinking, template_kwargs, role_mapping };
+    let chat = Chat {
+        messages,
+        tools,
+        tool_choice,
+        one_call,
+        thinking,
+        template_kwargs,
+        role_mapping,
+        prefill: String::new(),
+    };
     let request = Request { format, ..options.request(Prompt::Chat(chat)) };
     Ok((options, request))
 }
