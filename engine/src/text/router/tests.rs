@@ -140,7 +140,9 @@ fn exclusively(text: &str, stops: &[&str]) -> (Vec<(&'static str, String)>, Opti
     let read = |chunks: Vec<&str>| {
         let mut router = router("minicpm5", &stops, Channel::Content).exclusive(true);
         let mut pieces = Vec::new();
-        chunks.iter().for_each(|chunk| router.push(chunk, &mut pieces));
+        for chunk in chunks {
+            router.push(chunk, &mut pieces);
+        }
         router.flush(&mut pieces);
         let pieces = merged(pieces).into_iter().map(|p| (name(p.channel), p.text)).collect();
         (pieces, router.stopped())
