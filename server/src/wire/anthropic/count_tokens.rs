@@ -13,7 +13,6 @@ pub async fn count_tokens(state: Arc<AppState>, request: Request) -> ApiResult<R
     let body = state.bodies.read(request).await?;
     let tokens = generate::on_a_thread(&state, move |state| {
         let parsed = request::parse(&body.bytes, &state.config.defaults, Purpose::Count)?;
-        super::not_yet(&parsed.request)?;
         state.check_model(&parsed.model)?;
         let prepared = Prepared::new(&state.engine, &state.config.rendering, parsed.request)?;
         Ok(prepared.prompt_tokens())

@@ -17,8 +17,7 @@ mod tools;
 pub use count_tokens::count_tokens;
 
 use crate::{
-    core::{Format, Prompt, Request, ToolChoice},
-    error::{ApiError, ApiResult},
+    error::ApiResult,
     state::AppState,
     wire::{
         fields::Fields,
@@ -36,24 +35,8 @@ impl Protocol for Messages {
     fn parse(&self, state: &AppState, body: &[u8]) -> ApiResult<Ask> {
         let parsed = request::parse(body, &state.config.defaults, Purpose::Answer)?;
         let Parsed { model, stream, shows_thinking, request } = parsed;
-        not_yet(&request)?;
         let reply = Box::new(Answering::new(model.clone(), shows_thinking));
         Ok(Ask { model, stream, request, reply })
-    }
-}
-
-/// Refuses what the core does not act on yet.
-fn not_yet(request: &Request) -> ApiResult<()> {
-    let refused = |name: &str| {
-        Err(ApiError::unsupported(name, format!("{name} is not supported by this server")))
-    };
-    let forced =
-        |choice: &ToolChoice| matches!(choice, ToolChoice::Required | ToolChoice::Named(_));
-    match &request.prompt {
-        _ if request.format != Format::Text => refused("output_config.format"),
-        Prompt::Chat(chat) if chat.one_call => refused("tool_choice.disable_parallel_tool_use"),
-        Prompt::Chat(chat) if forced(&chat.tool_choice) => refused("tool_choice.type"),
-        _ => Ok(()),
     }
 }
 
