@@ -4,7 +4,7 @@ mod adapters;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, mpsc as std_mpsc},
+    sync::{Arc, Mutex, OnceLock, mpsc as std_mpsc},
     task::{Context, Poll},
     thread,
     time::{Duration, Instant},
@@ -15,12 +15,13 @@ use tokio::sync::mpsc;
 use crate::{
     Error, Event, GenerateRequest, Result,
     adapter::{AdapterSource, Controls, Registry},
+    constrain::{Compiler, Constraint, Grammar},
     generate::check_sampling,
     kv::KvQuantization,
     limits,
     models::Mutation,
     scheduler::{self, Job, Setup, Status},
-    text::{ChatTemplate, TextPipeline, Tokenizer},
+    text::{Channel, ChatTemplate, TextPipeline, Tokenizer},
     weights::{ModelDir, TensorInfo},
 };
 
@@ -114,6 +115,8 @@ struct Shared {
     mounting: Mutex<()>,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
+    /// Made for the first grammar.
+    compiler: OnceLock<Result<Compiler>>,
     /// Both are present until the engine is dropped.
     jobs: Option<std_mpsc::SyncSender<Job>>,
     worker: Option<thread::JoinHandle<()>>,
@@ -200,6 +203,7 @@ impl Engine {
         let jobs = Some(jobs);
         let worker = Some(worker);
         let mounting = Mutex::new(());
+        let compiler = OnceLock::new();
         let shared = Shared {
             info,
             dir,
@@ -208,6 +212,7 @@ impl Engine {
             mounting,
             tokenizer,
             template,
+            compiler,
             jobs,
             worker,
             status,
@@ -232,6 +237,20 @@ impl Engine {
         self.shared.template.as_ref()
     }
 
+    /// Compiles what a generation that starts in the channel `start` may write, to be set as
+    /// [`GenerateRequest::grammar`]. This takes a moment, the first time a longer one.
+    ///
+    /// # Errors
+    /// [`Error::Request`] for what cannot be enforced: schemas beyond the limits or with keywords
+    /// that have no grammar, calls with a model that has no format for them.
+    pub fn constrain(&self, grammar: &Grammar, start: Channel) -> Result<Constraint> {
+        let shared = &*self.shared;
+        let compiler = shared
+            .compiler
+            .get_or_init(|| Compiler::new(&shared.tokenizer, shared.info.vocab_size));
+        compiler.as_ref().map_err(Clone::clone)?.compile(grammar, start)
+    }
+
     /// Queues a request. Dropping the returned [`Generation`] cancels it within one token.
     ///
     /// # Errors
@@ -246,10 +265,11 @@ impl Engine {
         }
         let adapters = shared.adapters.resolve(request.adapters.as_deref())?;
         let pipeline = TextPipeline::new(&shared.tokenizer, &request.routing, &request.stop);
+        let matcher = request.grammar.as_ref().map(Constraint::matcher);
         let (events, reader) = mpsc::channel(limits::EVENT_BUFFER);
         let eos_token_ids = shared.info.eos_token_ids.clone();
         let submitted = Instant::now();
-        let job = Job { request, adapters, pipeline, events, eos_token_ids, submitted };
+        let job = Job { request, adapters, pipeline, matcher, events, eos_token_ids, submitted };
         let Some(jobs) = &shared.jobs else {
             return Err(Error::ShuttingDown);
         };
@@ -323,6 +343,9 @@ fn check_request(request: &GenerateRequest, info: &ModelInfo) -> Result<()> {
         if request.forced.len() > request.max_tokens {
             return refuse(format!("at most {} forced tokens can be read", request.max_tokens));
         }
+    }
+    if request.grammar.is_some() && !request.forced.is_empty() {
+        return refuse("forced tokens leave no choice to a grammar".into());
     }
     if request.prefill_step_size == Some(0) {
         return refuse("prefill_step_size must be at least 1".into());

@@ -24,6 +24,7 @@
 
 pub mod adapter;
 mod cache;
+pub mod constrain;
 mod engine;
 mod error;
 mod generate;

@@ -51,6 +51,42 @@ pub const MAX_TOP_LOGPROBS: usize = 20;
 /// Entries of one logit bias.
 pub const MAX_LOGIT_BIAS: usize = 1_024;
 
+/// Tools that a grammar lets a model call.
+pub const MAX_GRAMMAR_TOOLS: usize = 256;
+/// Longest name of a tool or parameter in a grammar, in bytes.
+pub const MAX_GRAMMAR_NAME_BYTES: usize = 256;
+/// All JSON schemas of one grammar, in bytes of JSON.
+pub const MAX_SCHEMA_BYTES: usize = 1 << 20;
+/// Nesting of one JSON schema.
+pub const MAX_SCHEMA_DEPTH: usize = 64;
+/// Values in all JSON schemas of one grammar: objects, lists, strings, numbers.
+pub const MAX_SCHEMA_VALUES: usize = 50_000;
+/// Values of an `enum`, or alternatives of an `anyOf`, `oneOf` or `allOf`.
+pub const MAX_SCHEMA_CHOICES: usize = 1_000;
+/// Longest regular expression in a JSON schema, in bytes.
+pub const MAX_SCHEMA_PATTERN_BYTES: usize = 4 << 10;
+/// Largest bound of a JSON schema's lengths and counts.
+pub const MAX_SCHEMA_COUNT: u64 = 1 << 16;
+/// Blanks between two parts of constrained JSON: a model that writes blanks only would never end.
+pub const MAX_JSON_SPACE: usize = 64;
+/// Blanks before a constrained answer and between two calls.
+pub const MAX_GAP: usize = 2;
+/// Symbols in the rules of one grammar.
+pub const MAX_GRAMMAR_SYMBOLS: usize = 500_000;
+/// Work on a grammar's regular expressions when it is compiled, in llguidance's fuel.
+pub const GRAMMAR_LEXER_FUEL: u64 = 1_000_000;
+/// Work on them at one step.
+pub const GRAMMAR_STEP_FUEL: u64 = 200_000;
+/// Earley items of one step.
+pub const GRAMMAR_STEP_ITEMS: usize = 50_000;
+/// Earley items of one row, which is about how many ways a grammar may branch.
+pub const GRAMMAR_ROW_ITEMS: usize = 2_000;
+/// States of a grammar's lexer, of one to two kilobytes each.
+pub const MAX_GRAMMAR_LEXER_STATES: usize = 50_000;
+/// Stack of the thread that compiles a grammar, in bytes of address space: references in a schema
+/// are followed recursively.
+pub const GRAMMAR_STACK_BYTES: usize = 512 << 20;
+
 /// Requests waiting for the MLX thread unless told otherwise.
 pub const DEFAULT_QUEUE_LIMIT: usize = 64;
 /// Sequences that take turns on the MLX thread unless told otherwise.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use crate::text::Channel;
+use crate::{constrain::Constraint, text::Channel};
 
 /// One generation. Build it with [`GenerateRequest::new`] and set what differs from the defaults.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +19,9 @@ pub struct GenerateRequest {
     pub ignore_eos: bool,
     /// Report the chosen token's log-probability and this many alternatives.
     pub top_logprobs: Option<usize>,
+    /// What may be written, compiled by [`Engine::constrain`](crate::Engine::constrain). The
+    /// generation ends where it allows nothing more. Such sequences take turns, also with batching.
+    pub grammar: Option<Constraint>,
     /// Which markers split the text into channels, and the channel it starts in.
     pub routing: Routing,
     /// Prompt tokens per prefill call; the engine's default when `None`.
@@ -62,6 +65,7 @@ impl GenerateRequest {
             stop: Vec::new(),
             ignore_eos: false,
             top_logprobs: None,
+            grammar: None,
             routing: Routing::default(),
             prefill_step_size: None,
             adapters: None,
@@ -108,6 +112,9 @@ pub struct Routing {
     pub markers: bool,
     /// The channel of the first generated token (reasoning when the prompt ends inside it).
     pub start: Channel,
+    /// Content and calls exclude one another, as under a grammar for either: once there is content
+    /// other than blanks, what looks like a marker is content too.
+    pub exclusive: bool,
     /// The prompt ends within the text that is generated: a leading space belongs to it. Off, it is
     /// dropped, as mlx-lm does.
     pub continues: bool,

@@ -4,8 +4,10 @@
 //! all threads; a [`TextPipeline`] belongs to one running sequence.
 
 mod automaton;
+mod bytes;
 mod detokenizer;
 mod files;
+mod lark;
 mod markers;
 mod pipeline;
 mod python;
@@ -16,11 +18,13 @@ mod tokenizer;
 mod tools;
 
 pub use detokenizer::Detokenizer;
+pub(crate) use lark::{Lark, Text};
 pub use markers::{Thinking, ToolFormat};
 pub use pipeline::{Output, TextPipeline};
 pub(crate) use python::float_repr;
 pub use template::{ChatInput, ChatTemplate};
 pub use tokenizer::Tokenizer;
+pub(crate) use tools::grammar::Tool;
 pub use tools::{CallDelta, NoCall, ToolCall, ToolError, ToolParser, ToolStream};
 
 /// Where a run of generated text belongs.

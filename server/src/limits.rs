@@ -96,8 +96,12 @@ pub const MAX_INPUT_ITEMS: usize = 100;
 
 /// Tokens generated unless a request says otherwise (mlx-lm's default).
 pub const DEFAULT_MAX_TOKENS: usize = 512;
-/// Alternatives per token that a request may ask for (mlx-lm's limit).
-pub const MAX_TOP_LOGPROBS: i64 = 11;
+/// Alternatives per token that a request may ask for (OpenAI's limit; mlx-lm's is 11).
+pub const MAX_TOP_LOGPROBS: i64 = 20;
+/// Choices of one answer.
+pub const MAX_CHOICES: usize = 8;
+/// Longest name of a response format's schema, in bytes.
+pub const MAX_SCHEMA_NAME_BYTES: usize = 64;
 /// Seconds a client should wait before it tries a full queue again.
 pub const RETRY_AFTER_SECONDS: u64 = 2;
 

@@ -283,6 +283,34 @@ async fn log_probabilities_are_in_the_message() {
 }
 
 #[tokio::test]
+async fn answers_keep_to_a_schema() {
+    let server = Server::start(&[]);
+    let schema = json!({"type": "object", "properties": {"answer": {"enum": ["yes", "no"]}},
+                        "required": ["answer"], "additionalProperties": false});
+    let format = json!({"type": "json_schema", "name": "answer", "strict": true, "schema": schema});
+    let body = json!({"input": "Is Paris in France?", "text": {"format": format},
+                      "reasoning": {"effort": "none"}});
+    let response = respond(&server, &body).await;
+    assert_eq!(response["text"]["format"], format);
+    let answer: Value = serde_json::from_str(&text(&response)).expect("JSON");
+    assert!(answer == json!({"answer": "yes"}) || answer == json!({"answer": "no"}), "{answer}");
+}
+
+#[tokio::test]
+async fn calls_can_be_forced() {
+    let server = Server::start(&[]);
+    for choice in [json!("required"), json!({"type": "function", "name": "get_weather"})] {
+        let forced =
+            json!({"input": "Hello!", "tool_choice": choice, "parallel_tool_calls": false});
+        let response = respond(&server, &with(weather(), &forced)).await;
+        let output = response["output"].as_array().expect("items");
+        let kinds: Vec<&Value> = output.iter().map(|item| &item["type"]).collect();
+        assert_eq!(kinds, ["function_call"], "{response}");
+        assert_eq!(response["tool_choice"], choice);
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_honoured_is_refused_by_name() {
     let server = Server::start(&[]);
     for (extra, param) in [

@@ -3,7 +3,7 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 use verbatim_server::{
-    core::{Prompt, Request},
+    core::{Format, Prompt, Request, ToolChoice},
     error::ApiError,
     wire::openai::{Defaults, Options, chat, completions},
 };
@@ -58,7 +58,7 @@ fn merge(body: &mut Value, extra: &Value) {
 #[case(json!({"frequency_context_size": -1}), "frequency_context_size", "frequency_context_size must be at least 0")]
 #[case(json!({"logprobs": 1}), "logprobs", "logprobs must be of type bool")]
 #[case(json!({"top_logprobs": -2}), "top_logprobs", "top_logprobs must be at least 0")]
-#[case(json!({"top_logprobs": 12}), "top_logprobs", "top_logprobs must be at most 11")]
+#[case(json!({"top_logprobs": 21}), "top_logprobs", "top_logprobs must be at most 20")]
 #[case(json!({"top_logprobs": true}), "top_logprobs", "top_logprobs must be of type int")]
 #[case(json!({"xtc_probability": 0}), "xtc_probability", "xtc_probability must be of type float")]
 #[case(json!({"xtc_probability": 1.5}), "xtc_probability", "xtc_probability must be at most 1")]
@@ -73,6 +73,9 @@ fn merge(body: &mut Value, extra: &Value) {
 #[case(json!({"logit_bias": {"1": "x"}}), "logit_bias", "logit_bias must be a dict of int to float")]
 #[case(json!({"logit_bias": {"-1": 1}}), "logit_bias", "logit_bias must be a dict of int to float")]
 #[case(json!({"logit_bias": {"1": null}}), "logit_bias", "logit_bias must be a dict of int to float")]
+#[case(json!({"n": 0}), "n", "n must be at least 1")]
+#[case(json!({"n": 9}), "n", "n must be at most 8")]
+#[case(json!({"n": "1"}), "n", "n must be of type int")]
 #[case(json!({"stop": 5}), "stop", "stop must be a string or a list of strings")]
 #[case(json!({"stop": [1]}), "stop", "stop must be a string or a list of strings")]
 #[case(json!({"stop": [""]}), "stop", "stop must not have empty strings")]
@@ -90,14 +93,10 @@ fn shared_fields_are_validated(#[case] extra: Value, #[case] param: &str, #[case
 
 /// Fields whose other values would change the answer.
 #[rstest]
-#[case(json!({"n": 2}), "n")]
-#[case(json!({"n": 0}), "n")]
-#[case(json!({"n": "1"}), "n")]
 #[case(json!({"best_of": 3}), "best_of")]
-#[case(json!({"response_format": {"type": "json_object"}}), "response_format")]
-#[case(json!({"response_format": "text"}), "response_format")]
+#[case(json!({"response_format": {"type": "x"}}), "response_format")]
 #[case(json!({"draft_model": "other"}), "draft_model")]
-#[case(json!({"reasoning_effort": "high"}), "reasoning_effort")]
+#[case(json!({"reasoning_effort": "most"}), "reasoning_effort")]
 #[case(json!({"modalities": ["text", "audio"]}), "modalities")]
 #[case(json!({"verbosity": "low"}), "verbosity")]
 #[case(json!({"functions": [{}]}), "functions")]
@@ -118,7 +117,10 @@ fn what_is_not_honoured_is_refused_by_name(#[case] extra: Value, #[case] param: 
 #[rstest]
 #[case(json!({"tool_choice": "required"}), "tool_choice")]
 #[case(json!({"tool_choice": {"type": "function", "function": {"name": "f"}}}), "tool_choice")]
-#[case(json!({"tools": [{"type": "function", "function": {"name": "f"}}], "parallel_tool_calls": false}), "parallel_tool_calls")]
+#[case(json!({"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "any"}), "tool_choice")]
+#[case(json!({"response_format": "text"}), "response_format")]
+#[case(json!({"response_format": {"type": "json_schema"}}), "response_format.json_schema")]
+#[case(json!({"reasoning_effort": 1}), "reasoning_effort")]
 #[case(json!({"parallel_tool_calls": 1}), "parallel_tool_calls")]
 #[case(json!({"tools": {}}), "tools")]
 #[case(json!({"tools": [{}]}), "tools[0]")]
@@ -167,7 +169,8 @@ fn everything_that_is_honoured_arrives() {
         "xtc_probability": 0.5, "xtc_threshold": 0.25, "seed": u64::MAX,
         "logit_bias": {"3": 1, "4": -0.5, " 5 ": "2.5"}, "stop": ["a", "b"], "logprobs": true, "top_logprobs": 2,
         "tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "auto",
-        "parallel_tool_calls": true,
+        "parallel_tool_calls": false, "n": 3, "reasoning_effort": "low",
+        "response_format": {"type": "json_object"},
         "chat_template_kwargs": {"enable_thinking": false}, "role_mapping": {"user": "U"},
     }))
     .expect("valid");
@@ -184,9 +187,12 @@ fn everything_that_is_honoured_arrives() {
         [(3, 1.0), (4, -0.5), (5, 2.5)]
     );
     assert_eq!((request.stop.len(), request.top_logprobs), (2, Some(2)));
+    assert_eq!((request.choices, &request.format), (3, &Format::JsonObject));
     let Prompt::Chat(chat) = request.prompt else { panic!("not a chat") };
     assert_eq!((chat.messages.len(), chat.tools.len()), (1, 1));
+    assert_eq!((chat.thinking, chat.one_call), (Some(true), true));
     assert_eq!(chat.template_kwargs["enable_thinking"], false);
+    assert_eq!(chat.template_kwargs["reasoning_effort"], "low");
     assert_eq!(chat.role_mapping.expect("given")["user"], "U");
 }
 
@@ -225,13 +231,24 @@ fn logprobs_switch_on_as_in_mlx_lm(#[case] extra: Value, #[case] want: Option<us
     assert_eq!(parse_chat(&extra).expect("valid").1.top_logprobs, want);
 }
 
+#[rstest]
+#[case(json!({}), None)]
+#[case(json!({"reasoning_effort": "none"}), Some(false))]
+#[case(json!({"reasoning_effort": "xhigh"}), Some(true))]
+fn efforts(#[case] extra: Value, #[case] want: Option<bool>) {
+    let Prompt::Chat(chat) = parse_chat(&extra).expect("valid").1.prompt else {
+        panic!("not a chat")
+    };
+    assert_eq!(chat.thinking, want);
+}
+
 #[test]
-fn tool_choice_none_offers_no_tools() {
+fn tool_choice_none_arrives() {
     let extra = json!({"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "none", "parallel_tool_calls": true});
     let Prompt::Chat(chat) = parse_chat(&extra).expect("valid").1.prompt else {
         panic!("not a chat")
     };
-    assert!(chat.tools.is_empty());
+    assert_eq!(chat.tool_choice, ToolChoice::None);
 }
 
 #[rstest]

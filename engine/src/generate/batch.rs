@@ -192,6 +192,7 @@ impl BatchDecoder {
                 token: tokens[at],
                 logprobs: PendingRows::row(&current.logprobs, at)?,
                 logits: captured.then(|| PendingRows::row(&current.logits, at)).transpose()?,
+                completes: false,
             };
             if !sink(row.id, Ok(Progress::Token(step))) {
                 gone.push(at);

@@ -10,7 +10,7 @@ use mlx_rs::{
     transforms::{async_eval, eval},
 };
 
-use super::{Chunks, processors::Processors, sampler::Sampler};
+use super::{Chunks, constrained::Constrained, processors::Processors, sampler::Sampler};
 use crate::{
     Capture, Conversion, Detour, KvUse, Past, Result, Sampling,
     adapter::Selection,
@@ -71,6 +71,8 @@ pub struct Step {
     pub logprobs: Array,
     /// Last-position logits `[V]` before the processors, when captured.
     pub logits: Option<Array>,
+    /// The sequence's grammar allows nothing to follow but the end.
+    pub completes: bool,
 }
 
 /// State of one sequence between two turns.
@@ -82,11 +84,12 @@ pub struct Decoder {
     chunks: Chunks,
     history: History,
     rules: Rules,
-    max_tokens: usize,
+    pub(super) max_tokens: usize,
     pub(super) yielded: usize,
     pub(super) sampler: Sampler,
     pub(super) processors: Processors,
     pub(super) pending: Option<Pending>,
+    pub(super) constrained: Option<Constrained>,
     pub(super) capture: Capture,
     kv: Arc<KvQuantization>,
     pub(super) adapters: Selection,
@@ -152,6 +155,7 @@ impl Decoder {
             sampler: Sampler::new(options.sampling, options.seed)?,
             processors,
             pending: None,
+            constrained: None,
             capture: options.capture,
             kv: Arc::clone(options.kv),
             adapters: options.adapters.clone(),
@@ -307,13 +311,14 @@ impl Decoder {
         (self.caches, self.history)
     }
 
-    /// Whether the batch can do what this sequence asks for, from here on. Layer outputs, a past and
-    /// forced tokens come from single rows, and keys and values are packed before a row joins: when
+    /// Whether the batch can do what this sequence asks for, from here on. Layer outputs, a past,
+    /// forced tokens and grammars come from single rows, and keys and values are packed before a row joins: when
     /// that is due depends on the row's own calls.
     pub fn fits_a_batch(&self) -> bool {
         let alone = self.capture.layers
             || self.past.is_some()
             || self.detour.is_some()
+            || self.constrained.is_some()
             || !self.forced.is_empty();
         !alone && self.kv.is_settled(&self.caches)
     }
@@ -347,13 +352,19 @@ impl Decoder {
         Ok(())
     }
 
-    /// Dispatches the step that follows input token `[1]`.
-    fn step(&mut self, model: &dyn Model, input: &Array) -> Result<Pending> {
+    /// Logits `[1, V]` behind input token `[1]`, before the processors.
+    pub(super) fn logits(&mut self, model: &dyn Model, input: &Array) -> Result<Array> {
         let hidden = self.call(model, input)?;
         self.note_step();
         let logits = model.logits(&hidden)?;
         let raw = logits.reshape(&[1, -1])?;
         self.processors.remember(input)?;
+        Ok(raw)
+    }
+
+    /// Dispatches the step that follows input token `[1]`.
+    fn step(&mut self, model: &dyn Model, input: &Array) -> Result<Pending> {
+        let raw = self.logits(model, input)?;
         let logits = self.processors.apply(&raw)?;
         let logprobs = ops::subtract(&logits, ops::logsumexp(&logits, true)?)?;
         let chosen_from = if self.argmax_over_logits { &logits } else { &logprobs };
@@ -363,13 +374,22 @@ impl Decoder {
         Ok(Pending { token, logprobs, raw })
     }
 
+    /// The prompt's last token `[1]`, which now counts as read.
+    pub(super) fn last_prompt_token(&mut self) -> Array {
+        self.prefilled = self.prompt.len();
+        Array::from_slice(&[self.prompt[self.prompt.len() - 1]], &[1])
+    }
+
     fn next_token(&mut self, model: &dyn Model) -> Result<Step> {
+        if let Some(mut constrained) = self.constrained.take() {
+            let step = self.constrained_token(model, &mut constrained);
+            self.constrained = Some(constrained);
+            return step;
+        }
         let mut current = if let Some(pending) = self.pending.take() {
             pending
         } else {
-            let last = [self.prompt[self.prompt.len() - 1]];
-            let input = Array::from_slice(&last, &[1]);
-            self.prefilled = self.prompt.len();
+            let input = self.last_prompt_token();
             self.step(model, &input)?
         };
         if let Some(&id) = self.forced.get(self.yielded) {
@@ -380,14 +400,21 @@ impl Decoder {
             self.pending = Some(self.step(model, &current.token)?);
         }
         let token = mlx::to_u32(&current.token)?[0];
-        if self.yielded.is_multiple_of(CLEAR_CACHE_EVERY) {
-            memory::clear_cache()?;
-        }
-        self.yielded += 1;
+        self.count_token()?;
         Ok(Step {
             token,
             logprobs: current.logprobs.reshape(&[-1])?,
             logits: self.capture.logits.then(|| current.raw.reshape(&[-1])).transpose()?,
+            completes: false,
         })
+    }
+
+    /// Counts a token that was read.
+    pub(super) fn count_token(&mut self) -> Result<()> {
+        if self.yielded.is_multiple_of(CLEAR_CACHE_EVERY) {
+            memory::clear_cache()?;
+        }
+        self.yielded += 1;
+        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 mod batch;
 mod chunks;
+mod constrained;
 mod decoder;
 mod group;
 mod processors;

@@ -8,6 +8,7 @@ use crate::{
     Event, FinishReason, Finished, GenerateRequest, KvUse, Result, Stats, TokenEvent, TokenLogprob,
     adapter::Selection,
     cache::LayerCache,
+    constrain::Matcher,
     generate::{Chunks, Decoder, DecoderOptions, Progress, Step},
     kv::KvQuantization,
     limits, mlx,
@@ -26,6 +27,7 @@ pub(crate) struct Job {
     /// What `request.adapters` names.
     pub(crate) adapters: Selection,
     pub(crate) pipeline: TextPipeline,
+    pub(crate) matcher: Option<Matcher>,
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) eos_token_ids: Vec<u32>,
     pub(crate) submitted: Instant,
@@ -83,7 +85,7 @@ pub(crate) struct Context<'a> {
 impl Sequence {
     /// Takes a job up; tells its reader when it cannot start.
     pub(crate) fn start(job: Job, context: &Context<'_>, fresh_seed: u64) -> Option<Self> {
-        let Job { request, adapters, pipeline, events, eos_token_ids, submitted } = job;
+        let Job { request, adapters, pipeline, matcher, events, eos_token_ids, submitted } = job;
         let step = request.prefill_step_size.unwrap_or(context.prefill_step_size);
         let chunks = Chunks::new(request.prompt.len(), step, &request.cache_marks);
         let mut cache = context.cache.borrow_mut();
@@ -113,7 +115,7 @@ impl Sequence {
             forced: &request.forced,
             measure_conversion: request.measure_conversion,
         };
-        let decoder = match Decoder::new(context.model, options) {
+        let mut decoder = match Decoder::new(context.model, options) {
             Ok(decoder) => decoder,
             Err(e) => {
                 // A full or closed channel means that nobody reads the reason.
@@ -121,6 +123,9 @@ impl Sequence {
                 return None;
             }
         };
+        if let Some(matcher) = matcher {
+            decoder.constrain(matcher);
+        }
         let stats = Stats {
             prompt_tokens: request.prompt.len(),
             cached_tokens,
@@ -286,6 +291,7 @@ impl Reader {
             let output = self.pipeline.push(step.token);
             (output.pieces, output.stopped)
         };
+        let completes = step.completes;
         let logprob = self.request.top_logprobs.map(|k| top_logprobs(&step, k)).transpose()?;
         let logits = step.logits.map(|l| mlx::to_named_tensor("logits", &l)).transpose()?;
         self.send_captured(Event::Token(TokenEvent { id: step.token, pieces, logprob, logits }));
@@ -293,6 +299,8 @@ impl Reader {
             FinishReason::EndOfSequence
         } else if let Some(stop) = stopped {
             FinishReason::StopString(stop)
+        } else if completes {
+            FinishReason::EndOfSequence
         } else if self.stats.generated_tokens >= self.request.max_tokens {
             FinishReason::Length
         } else {

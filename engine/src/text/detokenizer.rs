@@ -11,7 +11,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokenizers::Tokenizer as HfTokenizer;
 
+pub(super) use bpe::bytes_of as bpe_bytes;
 pub(super) use naive::{CleanUp, decode};
+pub(super) use spm::bytes_of as spm_bytes;
 
 /// Which detokenizer a tokenizer needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -30,7 +30,7 @@ impl TextPipeline {
             (None, None)
         };
         let start = if routing.markers { routing.start } else { Channel::Content };
-        let router = Router::new(thinking, tools, &stops, start);
+        let router = Router::new(thinking, tools, &stops, start).exclusive(routing.exclusive);
         let mut detokenizer = tokenizer.detokenizer();
         if routing.continues {
             detokenizer.keep_leading_space();

@@ -46,6 +46,11 @@ pub(super) struct Router {
     /// Text that may be the beginning of a pattern.
     held: String,
     stopped: Option<usize>,
+    stops: Vec<String>,
+    /// Whether content leaves no room for markers.
+    exclusive: bool,
+    /// There was content other than blanks.
+    answered: bool,
 }
 
 impl Router {
@@ -73,7 +78,17 @@ impl Router {
             node: ROOT,
             held: String::new(),
             stopped: None,
+            stops: stops.to_vec(),
+            exclusive: false,
+            answered: false,
         }
+    }
+
+    /// The same router, which reads what looks like a marker as content where other content than
+    /// blanks came before ([`Routing::exclusive`](crate::Routing::exclusive)).
+    pub fn exclusive(mut self, exclusive: bool) -> Self {
+        self.exclusive = exclusive;
+        self
     }
 
     /// Index of the stop string that ended the stream.
@@ -105,7 +120,21 @@ impl Router {
                 self.node = node;
                 continue;
             };
-            let edge = state.edges[index];
+            let mut edge = state.edges[index];
+            let mut length = length;
+            if let Edge::Enter(_) = edge
+                && self.is_answer(&buffer[released..at + 1 - length])
+            {
+                // A stop string may end with what looks like a marker.
+                let text = &buffer.as_bytes()[..=at];
+                let Some(stop) = self.stops.iter().position(|s| text.ends_with(s.as_bytes()))
+                else {
+                    self.node = node;
+                    continue;
+                };
+                (edge, length) = (Edge::Stop(stop), self.stops[stop].len());
+            }
+            self.note_content(&buffer[released..at + 1 - length]);
             emit(pieces, self.channel, &buffer[released..at + 1 - length]);
             released = at + 1;
             self.node = ROOT;
@@ -123,9 +152,20 @@ impl Router {
             }
         }
         let certain = buffer.len() - self.state().automaton.depth(self.node);
+        self.note_content(&buffer[released..certain]);
         emit(pieces, self.channel, &buffer[released..certain]);
         buffer.drain(..certain);
         self.held = buffer;
+    }
+
+    /// Whether `text`, which is to be released, or text before it is an answer without markers.
+    fn is_answer(&self, text: &str) -> bool {
+        let content = self.channel == Channel::Content;
+        self.exclusive && content && (self.answered || !text.trim().is_empty())
+    }
+
+    fn note_content(&mut self, text: &str) {
+        self.answered |= self.channel == Channel::Content && !text.trim().is_empty();
     }
 
     /// Ends the stream: what is held back is no marker. Inside a tool call the last piece is one of

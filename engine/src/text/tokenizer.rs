@@ -33,6 +33,8 @@ struct Shared {
     vocab_size: usize,
     special: SpecialTokens,
     eos_ids: BTreeSet<u32>,
+    /// Special tokens and markers.
+    apart: BTreeSet<u32>,
     kind: Kind,
     clean_up: CleanUp,
     thinking: Option<Thinking>,
@@ -111,6 +113,7 @@ impl Tokenizer {
             })?);
         }
         let vocab_size = hf.get_vocab_size(true);
+        let apart = apart(&hf, thinking.as_ref(), tool_format);
         let hf = Arc::new(hf);
         Ok(Self {
             shared: Arc::new(Shared {
@@ -118,6 +121,7 @@ impl Tokenizer {
                 vocab_size,
                 special,
                 eos_ids,
+                apart,
                 kind,
                 clean_up,
                 thinking,
@@ -204,9 +208,33 @@ impl Tokenizer {
         Detokenizer::new(self.shared.kind, self.shared.hf.clone(), self.shared.clean_up)
     }
 
+    pub(super) fn kind(&self) -> Kind {
+        self.shared.kind
+    }
+
+    /// Whether `id` is no part of any text: a special token, or one of the model's markers.
+    pub(crate) fn stands_apart(&self, id: u32) -> bool {
+        self.is_eos(id) || self.shared.apart.contains(&id)
+    }
+
     pub(super) fn template_source(&self) -> &TemplateSource {
         &self.shared.template
     }
+}
+
+/// The added tokens that are special or markers.
+fn apart(
+    hf: &HfTokenizer,
+    thinking: Option<&Thinking>,
+    tool_format: Option<ToolFormat>,
+) -> BTreeSet<u32> {
+    let mut markers: BTreeSet<&str> = thinking.iter().flat_map(|t| [t.start, t.end]).collect();
+    markers.extend(tool_format.iter().flat_map(|format| format.markers()));
+    let added = hf.get_added_tokens_decoder().into_iter();
+    added
+        .filter(|(_, token)| token.special || markers.contains(token.content.as_str()))
+        .map(|(id, _)| id)
+        .collect()
 }
 
 fn ids_of(hf: &HfTokenizer, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {

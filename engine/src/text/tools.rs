@@ -5,6 +5,7 @@
 //! and shows a call's arguments while they grow. Each format's module says what a body looks like.
 
 mod gemma4;
+pub(crate) mod grammar;
 mod json;
 mod minicpm5;
 mod qwen3_coder;

@@ -200,7 +200,7 @@ def error_texts(servers):
     bad = [(CHAT, {**SAY, **field}) for field in (
         {"temperature": -1}, {"temperature": "hot"}, {"top_p": 1.5}, {"top_k": -1}, {"top_k": 1.5}, {"min_p": 2},
         {"max_tokens": 0}, {"max_tokens": "x"}, {"repetition_penalty": -1}, {"repetition_context_size": -1},
-        {"presence_penalty": "x"}, {"frequency_context_size": -2}, {"logprobs": 1}, {"top_logprobs": 12},
+        {"presence_penalty": "x"}, {"frequency_context_size": -2}, {"logprobs": 1}, {"top_logprobs": -2},
         {"xtc_threshold": 0}, {"xtc_probability": 2.0}, {"seed": 1.5}, {"logit_bias": [1]}, {"logit_bias": {"a": 1}},
         {"stream": 1}, {"model": 3})]
     bad += [(CHAT, {}), (TEXT, {}), (CHAT, b"{"), (CHAT, b"[1]"), (CHAT, b"\"x\""), ("/v1/nothing", {})]

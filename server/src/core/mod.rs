@@ -2,6 +2,7 @@
 
 mod answer;
 mod event;
+mod grammar;
 mod marks;
 mod prepare;
 mod request;

@@ -9,8 +9,11 @@ use verbatim_engine::{
     text::{Channel, ChatInput, ChatTemplate},
 };
 
-use super::{Chat, Prompt, Request, Translator, marks::marks};
+use super::{Chat, Prompt, Request, ToolChoice, Translator, grammar, marks::marks};
 use crate::limits;
+
+/// What families' templates call the switch for thinking.
+const THINKING_SWITCHES: [&str; 2] = ["enable_thinking", "thinking"];
 
 /// How conversations are rendered, as the operator wants it.
 #[derive(Debug, Clone, Default)]
@@ -32,23 +35,38 @@ impl Prepared {
     /// Renders and tokenizes. This can take long: keep it off async threads.
     pub fn new(engine: &Engine, rendering: &Rendering, request: Request) -> Result<Self> {
         let tokenizer = engine.tokenizer();
-        let (prompt, marks, routing, tools) = match request.prompt {
+        let format = &request.format;
+        let plain = |ids| ChatPrompt { ids, marks: Vec::new(), start: Channel::Content };
+        let is_chat = matches!(request.prompt, Prompt::Chat(_));
+        let continues = matches!(&request.prompt, Prompt::Chat(chat) if !chat.prefill.is_empty());
+        let (prompt, grammar, tools) = match request.prompt {
             Prompt::Text(text) => {
-                (encode(engine, &text, true)?, Vec::new(), Routing::default(), None)
+                (plain(encode(engine, &text, true)?), grammar::of_text(format), Vec::new())
             }
-            Prompt::Tokens(ids) => (ids, Vec::new(), Routing::default(), None),
-            Prompt::Chat(chat) => {
-                let ChatPrompt { ids, marks, start } = chat_prompt(engine, rendering, &chat)?;
-                let continues = !chat.prefill.is_empty();
-                (ids, marks, Routing { markers: true, start, continues }, Some(chat.tools))
+            Prompt::Tokens(ids) => (plain(ids), grammar::of_text(format), Vec::new()),
+            Prompt::Chat(mut chat) => {
+                if chat.tool_choice == ToolChoice::None {
+                    chat.tools.clear();
+                }
+                let prompt = chat_prompt(engine, rendering, &chat)?;
+                let grammar = grammar::of_chat(&chat, format, tokenizer.tool_format());
+                (prompt, grammar, chat.tools)
             }
         };
-        let mut generate = GenerateRequest::new(prompt, request.max_tokens);
+        let routing = Routing {
+            markers: is_chat,
+            start: prompt.start,
+            exclusive: grammar.as_ref().is_some_and(grammar::is_exclusive),
+            continues,
+        };
+        let mut generate = GenerateRequest::new(prompt.ids, request.max_tokens);
         generate.use_cache = true;
-        generate.cache_marks = marks;
+        generate.cache_marks = prompt.marks;
         generate.sampling = request.sampling;
         generate.stop = request.stop;
         generate.top_logprobs = request.top_logprobs;
+        generate.grammar =
+            grammar.map(|grammar| engine.constrain(&grammar, routing.start)).transpose()?;
         generate.routing = routing;
         generate.adapters = request.adapters;
         if generate.sampling.xtc_probability > 0.0 {
@@ -56,7 +74,7 @@ impl Prepared {
             special.extend(tokenizer.eos_token_ids());
             generate.sampling.xtc_special_tokens = special;
         }
-        let translator = Translator::new(tokenizer.tool_format(), tools.unwrap_or_default());
+        let translator = Translator::new(tokenizer.tool_format(), tools);
         let generations = (0..request.choices as u64)
             .map(|choice| {
                 let mut generate = generate.clone();
@@ -92,11 +110,7 @@ fn chat_prompt(engine: &Engine, rendering: &Rendering, chat: &Chat) -> Result<Ch
         let ids = encode(engine, &text, true)?;
         return Ok(ChatPrompt { ids, marks: Vec::new(), start: Channel::Content });
     };
-    let mut kwargs = rendering.args.clone();
-    if let Some(thinking) = chat.thinking {
-        kwargs.insert("enable_thinking".to_owned(), thinking.into());
-    }
-    kwargs.extend(chat.template_kwargs.clone());
+    let kwargs = template_kwargs(&rendering.args, chat);
     let render = |messages: &[Value], add_generation_prompt| {
         template.render(&ChatInput {
             messages,
@@ -119,6 +133,18 @@ fn chat_prompt(engine: &Engine, rendering: &Rendering, chat: &Chat) -> Result<Ch
     let other = |messages: &[Value]| render(messages, false).ok();
     let marks = marks(tokenizer, &chat.messages, (&text, &ids), other);
     Ok(ChatPrompt { ids, marks, start })
+}
+
+/// Variables of the template: the operator's, then those of the request, of which what it names
+/// itself wins over what [`Chat::thinking`] stands for.
+fn template_kwargs(args: &Map<String, Value>, chat: &Chat) -> Map<String, Value> {
+    let mut kwargs = args.clone();
+    let named = THINKING_SWITCHES.iter().any(|key| chat.template_kwargs.contains_key(*key));
+    if let Some(thinking) = chat.thinking.filter(|_| !named) {
+        kwargs.extend(THINKING_SWITCHES.map(|key| (key.to_owned(), thinking.into())));
+    }
+    kwargs.extend(chat.template_kwargs.clone());
+    kwargs
 }
 
 /// Token ids of a prompt, unless the text is so long that the prompt could not be served anyway.
@@ -159,6 +185,26 @@ fn plain_chat(messages: &[Value], mapping: Option<&BTreeMap<String, String>>) ->
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn thinking_is_what_templates_call_it() {
+        let args = json!({"enable_thinking": false, "style": "x"});
+        let args = args.as_object().unwrap();
+        let kwargs = |thinking, own: Value| {
+            let template_kwargs = own.as_object().unwrap().clone();
+            let chat = Chat { thinking, template_kwargs, ..Chat::default() };
+            Value::from(super::template_kwargs(args, &chat))
+        };
+        assert_eq!(kwargs(None, json!({})), json!({"enable_thinking": false, "style": "x"}));
+        assert_eq!(
+            kwargs(Some(true), json!({"budget": 1})),
+            json!({"enable_thinking": true, "style": "x", "thinking": true, "budget": 1})
+        );
+        assert_eq!(
+            kwargs(Some(true), json!({"enable_thinking": false})),
+            json!({"enable_thinking": false, "style": "x"})
+        );
+    }
 
     #[test]
     fn a_chat_without_a_template() {

@@ -34,13 +34,7 @@ impl Bpe {
             if (id as usize) < self.vocab_size { self.tokenizer.id_to_token(id) } else { None };
         let piece = known.as_deref().unwrap_or(UNKNOWN);
         self.unflushed.push_str(piece);
-        for c in piece.chars() {
-            match byte_of(c) {
-                // The reference takes the byte 0 for "not a byte" and keeps its letter.
-                Some(byte) if byte != 0 => self.decoded.push(&[byte]),
-                _ => self.decoded.push(c.encode_utf8(&mut [0; 4]).as_bytes()),
-            }
-        }
+        self.decoded.push(&bytes_of(piece));
         // A lone space waits for the next token; an incomplete character for its rest.
         if piece != SPACE && !self.decoded.ends_in_replacement() {
             self.released.push(&self.decoded.take(), true);
@@ -60,6 +54,19 @@ impl Bpe {
         };
         self.released.push(&text, true);
     }
+}
+
+/// The bytes that a piece stands for; letters that stand for no byte are themselves.
+pub(in crate::text) fn bytes_of(piece: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(piece.len());
+    for c in piece.chars() {
+        match byte_of(c) {
+            // The reference takes the byte 0 for "not a byte" and keeps its letter.
+            Some(byte) if byte != 0 => bytes.push(byte),
+            _ => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    bytes
 }
 
 /// The byte that a letter of the byte-level alphabet stands for: printable Latin-1 letters stand

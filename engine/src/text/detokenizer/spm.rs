@@ -42,6 +42,11 @@ impl Spm {
     }
 }
 
+/// The bytes that a piece stands for.
+pub(in crate::text) fn bytes_of(piece: &str) -> Vec<u8> {
+    byte_of(piece).map_or_else(|| piece.replace('▁', " ").into_bytes(), |byte| vec![byte])
+}
+
 /// The byte of a piece such as `<0x0A>`: two hexadecimal digits after `<0x`, whatever follows.
 fn byte_of(piece: &str) -> Option<u8> {
     let digits: String = piece.strip_prefix("<0x")?.chars().take(2).collect();

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::{
-    messages,
-    options::{Defaults, Options, refuse_unless, whitelisted},
+    format, messages,
+    options::{Defaults, Options, whitelisted},
     reply::Kind,
+    tools::{self, Offer},
 };
 use crate::{
     core::{Chat, Prompt, Request},
@@ -39,16 +40,31 @@ impl Protocol for ChatCompletions {
 pub fn parse(body: &[u8], defaults: &Defaults) -> ApiResult<(Options, Request)> {
     let mut body = Fields::parse(body)?;
     let options = Options::take(&mut body, defaults)?;
-    let template_kwargs = take_template_kwargs(&mut body)?;
+    let mut template_kwargs = take_template_kwargs(&mut body)?;
     let messages = body
         .take("messages")
         .ok_or_else(|| ApiError::field("messages", "Request did not contain messages"))?;
     let messages = messages::prepare(messages)?;
-    let tools = take_tools(&mut body)?;
+    let Offer { tools, choice: tool_choice, one_call } = tools::take(&mut body)?;
+    let format = format::take(&mut body)?;
+    let effort = take_reasoning_effort(&mut body)?;
     let role_mapping = take_role_mapping(&mut body)?;
     body.finish()?;
-    let chat = Chat { messages, tools, template_kwargs, role_mapping, ..Chat::default() };
-    let request = options.request(Prompt::Chat(chat));
+    let thinking = effort.as_ref().map(|(thinking, _)| *thinking);
+    if let Some((_, word)) = effort {
+        template_kwargs.entry("reasoning_effort").or_insert(word.into());
+    }
+    let chat = Chat {
+        messages,
+        tools,
+        tool_choice,
+        one_call,
+        thinking,
+        template_kwargs,
+        role_mapping,
+        prefill: String::new(),
+    };
+    let request = Request { format, ..options.request(Prompt::Chat(chat)) };
     Ok((options, request))
 }
 
@@ -64,28 +80,18 @@ fn take_template_kwargs(body: &mut Fields) -> ApiResult<Map<String, Value>> {
     Ok(kwargs)
 }
 
-/// The tools offered; none when `tool_choice` is `"none"`.
-fn take_tools(body: &mut Fields) -> ApiResult<Vec<Value>> {
-    let tools = body.array("tools", limits::MAX_TOOLS)?.unwrap_or_default();
-    messages::check_tools(&tools)?;
-    let choice = body.take("tool_choice");
-    match choice.as_ref().map_or(Some("auto"), Value::as_str) {
-        Some("auto" | "none") => {}
-        _ => {
-            return Err(ApiError::unsupported(
-                "tool_choice",
-                "tool_choice must be \"auto\" or \"none\": calls cannot be forced",
-            ));
-        }
+/// The effort to reason with: whether at all, and the word for templates that know it.
+fn take_reasoning_effort(body: &mut Fields) -> ApiResult<Option<(bool, String)>> {
+    const NAME: &str = "reasoning_effort";
+    let Some(effort) = body.string(NAME)? else { return Ok(None) };
+    match effort.as_str() {
+        "none" => Ok(Some((false, effort))),
+        "minimal" | "low" | "medium" | "high" | "xhigh" => Ok(Some((true, effort))),
+        _ => Err(ApiError::unsupported(
+            NAME,
+            "reasoning_effort must be none, minimal, low, medium, high or xhigh",
+        )),
     }
-    refuse_unless(
-        body,
-        "parallel_tool_calls",
-        "parallel_tool_calls must be true when tools are given",
-        |v| v.as_bool() == Some(true) || (v.is_boolean() && tools.is_empty()),
-    )?;
-    let none = choice.as_ref().and_then(Value::as_str) == Some("none");
-    Ok(if none { Vec::new() } else { tools })
 }
 
 fn take_role_mapping(body: &mut Fields) -> ApiResult<Option<BTreeMap<String, String>>> {

@@ -39,6 +39,12 @@ pub fn parse(body: &[u8], defaults: &Defaults) -> ApiResult<(Options, Request)> 
         v.as_bool() == Some(false)
     })?;
     refuse_unless(&mut body, "suffix", "suffix is not supported", |v| v.as_str() == Some(""))?;
+    refuse_unless(
+        &mut body,
+        "response_format",
+        "response_format is a field of chat completions",
+        |v| v.get("type").and_then(Value::as_str) == Some("text"),
+    )?;
     body.finish()?;
     let request = options.request(prompt);
     Ok((options, request))

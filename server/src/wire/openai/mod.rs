@@ -3,10 +3,12 @@
 
 pub mod chat;
 pub mod completions;
+mod format;
 pub mod logprobs;
 mod messages;
 pub mod models;
 pub mod options;
 pub mod reply;
+mod tools;
 
 pub use options::{Defaults, Options};

@@ -67,6 +67,8 @@ pub struct Options {
     pub top_logprobs: Option<usize>,
     /// Adapters to use; `None` leaves the choice to the server.
     pub adapters: Option<Vec<String>>,
+    /// Answers to the same prompt.
+    pub choices: usize,
 }
 
 /// Fields of OpenAI's API that label or route a request but do not change its answer.
@@ -112,6 +114,7 @@ impl Options {
         sampling.logit_bias = take_logit_bias(body)?;
         let stop = take_stop(body)?;
         let include_usage = take_stream_options(body)?;
+        let choices = take_choices(body)?;
         refuse_unhonoured(body)?;
         body.ignore(HARMLESS);
         Ok(Self {
@@ -123,6 +126,7 @@ impl Options {
             stop,
             top_logprobs,
             adapters,
+            choices,
         })
     }
 }
@@ -142,6 +146,15 @@ fn max_tokens(body: &mut Fields, defaults: &Defaults) -> ApiResult<usize> {
         return Err(ApiError::field("max_tokens", format!("max_tokens must be at most {most}")));
     }
     Ok(count)
+}
+
+fn take_choices(body: &mut Fields) -> ApiResult<usize> {
+    let choices = body.count("n", 1, 1)?;
+    let most = limits::MAX_CHOICES;
+    if choices > most {
+        return Err(ApiError::field("n", format!("n must be at most {most}")));
+    }
+    Ok(choices)
 }
 
 pub(in crate::wire) fn take_penalties(body: &mut Fields, sampling: &mut Sampling) -> ApiResult<()> {
@@ -269,14 +282,7 @@ fn take_stream_options(body: &mut Fields) -> ApiResult<bool> {
 
 /// Fields of OpenAI's API whose neutral values are fine and whose others would change the answer.
 fn refuse_unhonoured(body: &mut Fields) -> ApiResult<()> {
-    refuse_unless(body, "n", "n must be 1: one choice per request", |v| v.as_u64() == Some(1))?;
     refuse_unless(body, "best_of", "best_of must be 1", |v| v.as_u64() == Some(1))?;
-    refuse_unless(
-        body,
-        "response_format",
-        "response_format must be {\"type\": \"text\"}: constrained output is not supported",
-        |v| v.get("type").and_then(Value::as_str) == Some("text"),
-    )?;
     refuse_unless(body, "modalities", "modalities must be [\"text\"]", |v| {
         v.as_array().is_some_and(|a| a.iter().all(|m| m.as_str() == Some("text")))
     })?;
@@ -287,7 +293,7 @@ fn refuse_unhonoured(body: &mut Fields) -> ApiResult<()> {
         let message = format!("{name} is not supported: use tools and tool_choice");
         refuse_unless(body, name, &message, |v| v.as_array().is_some_and(Vec::is_empty))?;
     }
-    for name in ["audio", "prediction", "reasoning_effort", "web_search_options"] {
+    for name in ["audio", "prediction", "web_search_options"] {
         refuse_unless(body, name, &format!("{name} is not supported"), |_| false)?;
     }
     Ok(())
@@ -345,6 +351,7 @@ impl Options {
             stop: self.stop.clone(),
             top_logprobs: self.top_logprobs,
             adapters: self.adapters.clone(),
+            choices: self.choices,
             ..Request::new(prompt, self.max_tokens)
         }
     }

@@ -15,7 +15,7 @@ use super::{
     tools::Toolbox,
 };
 use crate::{
-    core::{Chat, Format, Prompt, Request, ToolChoice},
+    core::{Chat, Format, Prompt, Request},
     error::{ApiError, ApiResult},
     limits,
     state::AppState,
@@ -61,7 +61,6 @@ pub fn parse(state: &AppState, body: &[u8]) -> ApiResult<Ask> {
     let mut request = generation(&mut body, &state.config.defaults, &include, &mut settings)?;
     request.format = take_text(&mut body, &mut settings)?;
     let (chat, items, tools) = conversation(&mut body, state, &mut settings)?;
-    refuse_unenforced(&request, &chat)?;
     request.prompt = Prompt::Chat(chat);
     let store = take_store(&mut body, state, &mut settings)?;
     take_labels(&mut body, &mut settings)?;
@@ -354,20 +353,6 @@ fn take_labels(body: &mut Fields, settings: &mut Map<String, Value>) -> ApiResul
         settings.insert(name.to_owned(), value);
     }
     Ok(())
-}
-
-/// What only constrained decoding can promise.
-fn refuse_unenforced(request: &Request, chat: &Chat) -> ApiResult<()> {
-    let refuse = |param: &str| {
-        let message = format!("{param}: constrained output is not supported");
-        Err(ApiError::unsupported(param, message))
-    };
-    match &chat.tool_choice {
-        ToolChoice::Required | ToolChoice::Named(_) => refuse("tool_choice"),
-        _ if chat.one_call && !chat.tools.is_empty() => refuse("parallel_tool_calls"),
-        _ if request.format != Format::Text => refuse("text.format"),
-        _ => Ok(()),
-    }
 }
 
 /// Fields whose neutral values are fine and whose others would change what a client gets.

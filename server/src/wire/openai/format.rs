@@ -1,0 +1,95 @@
+//! `response_format`.
+
+use serde_json::{Map, Value};
+
+use crate::{
+    core::Format,
+    error::{ApiError, ApiResult},
+    limits,
+    wire::fields::{Fields, wrong_type},
+};
+
+const NAME: &str = "response_format";
+
+/// Takes the field.
+pub fn take(body: &mut Fields) -> ApiResult<Format> {
+    let Some(format) = body.object(NAME)? else {
+        return Ok(Format::Text);
+    };
+    match format.get("type").and_then(Value::as_str) {
+        Some("text") => Ok(Format::Text),
+        Some("json_object") => Ok(Format::JsonObject),
+        Some("json_schema") => match format.get("json_schema") {
+            Some(Value::Object(map)) => schema(map),
+            _ => Err(wrong_type(&format!("{NAME}.json_schema"), "dict")),
+        },
+        _ => Err(ApiError::unsupported(
+            NAME,
+            "response_format.type must be \"text\", \"json_object\" or \"json_schema\"",
+        )),
+    }
+}
+
+/// Reads `{"name": …, "schema": …}`. The schema is kept whatever `strict` says.
+fn schema(map: &Map<String, Value>) -> ApiResult<Format> {
+    let refuse = |text: String| Err(ApiError::field(NAME, format!("{NAME}.json_schema.{text}")));
+    for (key, value) in map {
+        let fits = match key.as_str() {
+            "name" => value.as_str().is_some_and(is_name),
+            "description" => value.is_string() || value.is_null(),
+            "strict" => value.is_boolean() || value.is_null(),
+            "schema" => value.is_object(),
+            _ => return refuse("… may only have name, description, schema and strict".into()),
+        };
+        if !fits {
+            return refuse(format!("{key} is malformed"));
+        }
+    }
+    match (map.get("name"), map.get("schema")) {
+        (None, _) => refuse("name is missing".into()),
+        (_, None) => refuse("schema is missing".into()),
+        (_, Some(schema)) => Ok(Format::JsonSchema(schema.clone())),
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    !name.is_empty() && name.len() <= limits::MAX_SCHEMA_NAME_BYTES && name.chars().all(fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+    use serde_json::json;
+
+    fn parse(format: &Value) -> ApiResult<Format> {
+        let body = json!({NAME: format}).to_string();
+        take(&mut Fields::parse(body.as_bytes()).unwrap())
+    }
+
+    #[rstest]
+    #[case(json!(null), Format::Text)]
+    #[case(json!({"type": "text"}), Format::Text)]
+    #[case(json!({"type": "json_object"}), Format::JsonObject)]
+    #[case(json!({"type": "json_schema", "json_schema": {"name": "a-1", "schema": {"type": "null"}, "strict": true}}),
+        Format::JsonSchema(json!({"type": "null"})))]
+    fn formats(#[case] format: Value, #[case] want: Format) {
+        assert_eq!(parse(&format).unwrap(), want);
+    }
+
+    #[rstest]
+    #[case(json!("text"))]
+    #[case(json!({}))]
+    #[case(json!({"type": "grammar"}))]
+    #[case(json!({"type": "json_schema"}))]
+    #[case(json!({"type": "json_schema", "json_schema": {"schema": {}}}))]
+    #[case(json!({"type": "json_schema", "json_schema": {"name": "x"}}))]
+    #[case(json!({"type": "json_schema", "json_schema": {"name": "x y", "schema": {}}}))]
+    #[case(json!({"type": "json_schema", "json_schema": {"name": "x", "schema": [], "strict": 1}}))]
+    #[case(json!({"type": "json_schema", "json_schema": {"name": "x", "schema": {}, "lenient": true}}))]
+    fn refused(#[case] format: Value) {
+        let error = parse(&format).unwrap_err();
+        assert!(error.param.unwrap().starts_with(NAME));
+    }
+}
