@@ -343,6 +343,38 @@ fn unknown_defaults_are_refused() {
     assert!(refused.contains("\"b\" is not registered"), "{refused}");
 }
 
+#[test]
+fn the_prompt_cache_keeps_adapters_apart_and_forgets_those_that_go() {
+    let disk = Disk::new(llama("bf16", true));
+    let mut options = disk.options();
+    options.prompt_cache_bytes = 64 << 20;
+    let engine = Engine::load(options).unwrap();
+    mount(&engine, "a", &disk.path("a"));
+    mount(&engine, "b", &disk.path("b"));
+    let cached = |names: &[&str]| with(names, GenerateRequest { use_cache: true, ..request(4) });
+    let hits = || engine.health().cache.hits;
+    for (round, names) in
+        [&[] as &[&str], &["a"], &["b"], &["a", "b"], &["b", "a"]].iter().enumerate()
+    {
+        let alone = disk.alone(names, request(4));
+        assert_eq!(hits(), round as u64, "nothing fits that others left");
+        assert!(run(&engine, cached(names)) == alone);
+        assert_eq!(hits(), round as u64);
+        assert!(run(&engine, cached(names)) == alone, "from the cache");
+        assert_eq!(hits(), round as u64 + 1);
+    }
+    let before = engine.health().cache;
+    engine.unmount_adapter("a").unwrap();
+    wait_for("forgotten", || engine.health().cache.bytes < before.bytes);
+    engine.unmount_adapter("b").unwrap();
+    wait_for("all but the base is forgotten", || engine.health().adapter_bytes == 0);
+    mount(&engine, "a", &disk.path("b"));
+    assert!(run(&engine, cached(&["a"])) == disk.alone(&["b"], request(4)));
+    assert_eq!(hits(), 5, "the name says nothing");
+    assert!(run(&engine, cached(&[])) == disk.alone(&[], request(4)));
+    assert_eq!(hits(), 6);
+}
+
 #[rstest]
 #[case::in_turns(1)]
 #[case::in_batches(6)]

@@ -149,7 +149,7 @@ fn reuse_changes_no_bit(
     }
     assert!(reused > 10, "only {reused} tokens were reused");
     let cache = made.engine.health().cache;
-    assert!(cache.bytes <= CAP && cache.bytes > 0 && cache.hits > 1, "{cache:?}");
+    assert!(cache.bytes <= CAP && cache.bytes > 0 && cache.hits > 0, "{cache:?}");
 }
 
 /// A conversation as servers see it: a marked head, a marked end, the answer, the next turn.

@@ -205,6 +205,38 @@ async fn a_tool_is_used_and_its_result_told() {
     assert_ne!(message(&server, &none).await["stop_reason"], "tool_use");
 }
 
+#[rstest]
+#[case(json!({"type": "any"}))]
+#[case(json!({"type": "any", "disable_parallel_tool_use": true}))]
+#[case(json!({"type": "tool", "name": "get_weather", "disable_parallel_tool_use": true}))]
+#[tokio::test]
+async fn a_tool_can_be_forced(#[case] choice: Value) {
+    let server = Server::start(&[]);
+    let body = with(with(ask("Hello!"), &weather()), &json!({"tool_choice": choice}));
+    let forced = message(&server, &body).await;
+    assert_eq!(forced["stop_reason"], "tool_use", "{forced}");
+    let blocks = forced["content"].as_array().expect("blocks");
+    assert!(blocks.iter().all(|b| b["type"] == "tool_use" && b["name"] == "get_weather"));
+    assert!(blocks.iter().all(|b| b["input"]["city"].is_string()), "{forced}");
+    if choice["disable_parallel_tool_use"] == true {
+        assert_eq!(blocks.len(), 1);
+    }
+    assert_eq!(stable(streamed(&server, &body).await), stable(forced));
+}
+
+#[tokio::test]
+async fn an_answer_keeps_to_a_schema() {
+    let server = Server::start(&[]);
+    let schema = json!({"type": "object", "properties": {"answer": {"enum": ["yes", "no"]}},
+                        "required": ["answer"], "additionalProperties": false});
+    let format = json!({"type": "json_schema", "schema": schema});
+    for extra in [json!({"output_config": {"format": format}}), json!({"output_format": format})] {
+        let answer = message(&server, &with(ask("Is Paris in France?"), &extra)).await;
+        let json: Value = serde_json::from_str(&texts(&answer, "text")).expect("JSON");
+        assert!(json["answer"] == "yes" || json["answer"] == "no", "{answer}");
+    }
+}
+
 #[tokio::test]
 async fn stop_sequences_and_the_length_limit_are_told() {
     let server = Server::start(&[]);

@@ -102,6 +102,7 @@ pub(super) fn schemas(grammar: &Grammar) -> impl Iterator<Item = &Value> {
                 .tools
                 .iter()
                 .filter_map(|tool| tool.get("function").unwrap_or(tool).get("parameters"))
+                .filter(|parameters| !parameters.is_null())
                 .collect(),
             Answer::Text | Answer::JsonObject => Vec::new(),
         }

@@ -27,6 +27,9 @@ pub(super) fn check(grammar: &Grammar) -> Result<()> {
     let mut bytes = 0;
     let mut walk = Walk { values: 0 };
     for schema in outline::schemas(grammar) {
+        if !schema.is_object() && !schema.is_boolean() {
+            return Err(refused("a schema must be an object"));
+        }
         walk.visit(schema, 0, false)?;
         bytes += schema.to_string().len();
         within("bytes of JSON schemas", bytes, limits::MAX_SCHEMA_BYTES)?;
@@ -131,6 +134,7 @@ mod tests {
     #[case(json!({"patternProperties": {"a".repeat(5_000): {}}}), "pattern")]
     #[case(json!({"description": "a".repeat(2 << 20)}), "bytes")]
     #[case(json!({"examples": vec![0; 60_000]}), "values")]
+    #[case(json!([1]), "object")]
     #[case(json!({"x-guidance": {"lenient": true}}), "x-guidance")]
     fn refused(#[case] schema: Value, #[case] named: &str) {
         let Err(Error::Request(reason)) = checked(schema) else { panic!("not refused") };

@@ -2,6 +2,8 @@
 
 use std::{path::Path, sync::LazyLock};
 
+mod formats;
+
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -38,14 +40,17 @@ fn calls(tools: Vec<Value>, one: bool, after_text: bool) -> Grammar {
 
 /// How far a text gets, in bytes, and whether it may end there.
 fn follow(matcher: &mut Matcher, text: &str) -> (usize, bool) {
-    let tokenizer = &DEMO.0;
+    follow_by(&DEMO.0, matcher, text)
+}
+
+fn follow_by(tokenizer: &Tokenizer, matcher: &mut Matcher, text: &str) -> (usize, bool) {
     let mut read = 0;
     for id in tokenizer.encode(text, false).unwrap() {
         if matcher.is_complete() || !matcher.mask().unwrap().allows(id) {
             return (read, false);
         }
         matcher.accept(id).unwrap();
-        read += tokenizer.decode(&[id]).len();
+        read += tokenizer.token_bytes(id).len();
     }
     let ends = matcher.is_complete() || matcher.mask().unwrap().allows(1);
     (read, ends)

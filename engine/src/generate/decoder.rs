@@ -312,8 +312,8 @@ impl Decoder {
     }
 
     /// Whether the batch can do what this sequence asks for, from here on. Layer outputs, a past,
-    /// forced tokens and grammars come from single rows, and keys and values are packed before a row joins: when
-    /// that is due depends on the row's own calls.
+    /// forced tokens and grammars come from single rows, and keys and values are packed before a row
+    /// joins: when that is due depends on the row's own calls.
     pub fn fits_a_batch(&self) -> bool {
         let alone = self.capture.layers
             || self.past.is_some()

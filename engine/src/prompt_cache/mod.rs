@@ -162,7 +162,6 @@ impl PromptCache {
     }
 
     /// Forgets what was computed with an adapter.
-    #[allow(dead_code, reason = "for adapters that go")]
     pub fn forget_adapter(&mut self, id: AdapterId) {
         self.store.retain(|key| !key.contains(&id));
         self.publish();

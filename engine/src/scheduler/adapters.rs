@@ -26,8 +26,8 @@ impl<'a> Mounts<'a> {
         Self { mutation, status, bytes: BTreeMap::new() }
     }
 
-    /// Does what was asked for and answers.
-    pub(super) fn obey(&mut self, control: Control, adapters: &Adapters) {
+    /// Does what was asked for and answers; returns the adapter that is gone, if one is.
+    pub(super) fn obey(&mut self, control: Control, adapters: &Adapters) -> Option<AdapterId> {
         match control {
             Control::Mount(adapter, reply) => {
                 let mounted = contained("mounting", || self.mount(*adapter, adapters));
@@ -36,8 +36,12 @@ impl<'a> Mounts<'a> {
                 {
                     self.unmount(id, adapters);
                 }
+                None
             }
-            Control::Unmount(id) => self.unmount(id, adapters),
+            Control::Unmount(id) => {
+                self.unmount(id, adapters);
+                Some(id)
+            }
         }
     }
 

@@ -223,7 +223,9 @@ impl Worker<'_> {
         let mut news = false;
         while let Ok(control) = self.controls.try_recv() {
             news = true;
-            self.mounts.obey(control, self.context.model.adapters());
+            if let Some(gone) = self.mounts.obey(control, self.context.model.adapters()) {
+                self.context.cache.borrow_mut().forget_adapter(gone);
+            }
         }
         news
     }

@@ -258,7 +258,10 @@ async fn choices_stream_and_are_counted() {
     let whole = server.chat(&body).await;
     let chunks = stream(&server, &body).await;
     let (usage, chunks) = chunks.split_last().expect("chunks");
-    assert_eq!(usage["usage"], whole["usage"]);
+    // What the prompt cache had differs between the two.
+    for count in ["prompt_tokens", "completion_tokens", "total_tokens"] {
+        assert_eq!(usage["usage"][count], whole["usage"][count]);
+    }
     let mut tokens = 0;
     for (at, choice) in whole["choices"].as_array().expect("choices").iter().enumerate() {
         let own: Vec<Value> =

@@ -133,3 +133,41 @@ impl ConcatText for Vec<Piece> {
         self.iter().map(|p| p.text.as_str()).collect()
     }
 }
+
+/// Pieces of `text`, whole and byte by byte, which must be the same.
+fn exclusively(text: &str, stops: &[&str]) -> (Vec<(&'static str, String)>, Option<usize>) {
+    let stops: Vec<String> = stops.iter().map(ToString::to_string).collect();
+    let read = |chunks: Vec<&str>| {
+        let mut router = router("minicpm5", &stops, Channel::Content).exclusive(true);
+        let mut pieces = Vec::new();
+        for chunk in chunks {
+            router.push(chunk, &mut pieces);
+        }
+        router.flush(&mut pieces);
+        let pieces = merged(pieces).into_iter().map(|p| (name(p.channel), p.text)).collect();
+        (pieces, router.stopped())
+    };
+    let whole = read(vec![text]);
+    assert_eq!(read(text.split_inclusive(|_| true).collect()), whole);
+    whole
+}
+
+#[test]
+fn content_leaves_no_room_for_markers() {
+    let owned = |pieces: &[(&'static str, &str)]| {
+        pieces.iter().map(|(channel, text)| (*channel, (*text).to_owned())).collect::<Vec<_>>()
+    };
+    let json = r#"{"a": "<function name=b</function><think>"}"#;
+    assert_eq!(exclusively(json, &[]), (owned(&[("normal", json)]), None));
+    let calls = "\n<function name=f</function>\n<function name=g</function>";
+    let want = [("normal", "\n"), ("tool", "f"), ("normal", "\n"), ("tool", "g")];
+    assert_eq!(exclusively(calls, &[]), (owned(&want), None));
+    let after = "<think>x</think>\n{\"<think>\": 1}";
+    let want = [("reasoning", "x"), ("normal", "\n{\"<think>\": 1}")];
+    assert_eq!(exclusively(after, &[]), (owned(&want), None));
+    // A stop string counts, also where a marker ends with it.
+    assert_eq!(
+        exclusively(json, &["name="]),
+        (owned(&[("normal", r#"{"a": "<function "#)]), Some(0))
+    );
+}

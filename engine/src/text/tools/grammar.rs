@@ -82,6 +82,3 @@ impl ToolFormat {
         Ok(lark.rule(&calls.join(" | ")))
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,6 +1,6 @@
 //! Tools, and which of them may or must be used.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::take_cache_control;
 use crate::{
@@ -66,15 +66,17 @@ fn read(at: &str, tool: Value) -> ApiResult<(String, Value)> {
         return Err(ApiError::field(at.clone(), format!("{at} must be \"object\"")));
     }
     let description = tool.string("description")?;
+    let strict = tool.bool("strict", false)?;
     take_cache_control(&mut tool)?;
     // Arguments are always streamed as they come.
     tool.bool("eager_input_streaming", true)?;
     refuse_unhonoured(&mut tool)?;
     tool.finish()?;
-    let function = match description {
-        Some(text) => json!({"name": name, "description": text, "parameters": schema}),
-        None => json!({"name": name, "parameters": schema}),
-    };
+    let mut function = Map::new();
+    function.insert("name".to_owned(), name.as_str().into());
+    function.extend(description.map(|text| ("description".to_owned(), text.into())));
+    function.insert("parameters".to_owned(), schema.into());
+    function.extend(strict.then(|| ("strict".to_owned(), true.into())));
     Ok((name, json!({"type": "function", "function": function})))
 }
 
@@ -90,7 +92,6 @@ fn check_name(at: &str, name: &str) -> ApiResult<()> {
 
 fn refuse_unhonoured(tool: &mut Fields) -> ApiResult<()> {
     let off = |v: &Value| v.as_bool() == Some(false);
-    tool.refuse_unless("strict", "must be false: force the tool with tool_choice instead", off)?;
     tool.refuse_unless("defer_loading", "must be false: there is no tool search", off)?;
     tool.refuse_unless("input_examples", "are not supported: describe the input", is_empty)?;
     tool.refuse_unless("allowed_callers", "must be [\"direct\"]: tools run at the client", |v| {
@@ -166,7 +167,7 @@ mod tests {
     #[case(json!({"input_schema": null}), "tools.0.input_schema is missing")]
     #[case(json!({"input_schema": {"type": "string"}}), "tools.0.input_schema.type must be \"object\"")]
     #[case(json!({"description": 1}), "tools.0.description must be of type str")]
-    #[case(json!({"strict": true}), "tools.0.strict must be false: force the tool with tool_choice instead")]
+    #[case(json!({"strict": 1}), "tools.0.strict must be of type bool")]
     #[case(json!({"defer_loading": true}), "tools.0.defer_loading must be false: there is no tool search")]
     #[case(json!({"input_examples": [{}]}), "tools.0.input_examples are not supported: describe the input")]
     #[case(json!({"allowed_callers": ["code_execution_20250825"]}), "tools.0.allowed_callers must be [\"direct\"]: tools run at the client")]
@@ -174,6 +175,12 @@ mod tests {
     fn others_are_refused(#[case] tool: Value, #[case] message: &str) {
         let e = with(tool).unwrap_err();
         assert_eq!((e.status.as_u16(), e.message.as_str()), (400, message));
+    }
+
+    #[test]
+    fn strict_is_passed_on() {
+        let tools = with(json!({"strict": true})).unwrap().tools;
+        assert_eq!(tools[0]["function"]["strict"], true);
     }
 
     #[test]
