@@ -19,19 +19,16 @@ pub(super) fn of(endpoint: Endpoint) -> Value {
             "Answer a conversation",
             "ChatCompletionRequest",
             "ChatCompletion",
-            "A stream of `ChatCompletionChunk`s, ended by `[DONE]`.",
+            "ChatCompletionChunk",
         ),
-        Endpoint::Completions => generating(
-            "Continue a text",
-            "CompletionRequest",
-            "Completion",
-            "A stream of `Completion`s without usage, ended by `[DONE]`.",
-        ),
+        Endpoint::Completions => {
+            generating("Continue a text", "CompletionRequest", "Completion", "Completion")
+        }
         Endpoint::Messages => anthropics(generating(
             "Answer a conversation, in Anthropic's API",
             "MessageRequest",
             "Message",
-            "A stream of `MessageEvent`s.",
+            "MessageEvent",
         )),
         Endpoint::CountTokens => anthropics(posting(
             "Count the tokens of a conversation, in Anthropic's API",
@@ -39,12 +36,9 @@ pub(super) fn of(endpoint: Endpoint) -> Value {
             json_answer("TokenCount"),
             "Error",
         )),
-        Endpoint::Responses => generating(
-            "Answer with a response",
-            "ResponseRequest",
-            "Response",
-            "A stream of `ResponseEvent`s.",
-        ),
+        Endpoint::Responses => {
+            generating("Answer with a response", "ResponseRequest", "Response", "ResponseEvent")
+        }
         Endpoint::InputTokens => posting(
             "Count the tokens of a response's input",
             "ResponseRequest",
@@ -204,11 +198,21 @@ fn anthropics(mut item: Value) -> Value {
     item
 }
 
-/// A POST with JSON, answered with JSON or a stream of events.
-fn generating(summary: &str, request: &str, answer: &str, stream: &str) -> Value {
+/// A POST with JSON, answered with JSON or a stream of events. `[DONE]` ends OpenAI's streams.
+fn generating(summary: &str, request: &str, answer: &str, event: &str) -> Value {
+    let data = json!({
+        "type": "string",
+        "contentMediaType": "application/json",
+        "contentSchema": reference(event),
+    });
+    let events = json!({
+        "type": "object",
+        "required": ["data"],
+        "properties": {"event": string(), "data": data},
+    });
     let content = json!({
         "application/json": {"schema": reference(answer)},
-        "text/event-stream": {"schema": {"type": "string", "description": stream}},
+        "text/event-stream": {"schema": events},
     });
     posting(summary, request, content, "Error")
 }
