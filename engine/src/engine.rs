@@ -16,6 +16,7 @@ use crate::{
     generate::check_sampling,
     kv::KvQuantization,
     limits,
+    memory::{Demand, Estimate, MemoryHealth, MemoryModel},
     models::Mutation,
     scheduler::{self, Job, Setup, Status},
     text::{ChatTemplate, TextPipeline, Tokenizer},
@@ -40,6 +41,8 @@ pub struct EngineOptions {
     /// Sequences that share the model's calls; 1 lets all take turns. Families with sliding
     /// windows take turns in any case: only there could a sequence's bits depend on its company.
     pub max_batch: usize,
+    /// Bytes that weights, caches and intermediate results may take together; `None` is no bound.
+    pub memory_budget: Option<u64>,
     /// Deliberate mistake, for the parity harness's own tests.
     #[doc(hidden)]
     pub mutation: Mutation,
@@ -56,6 +59,7 @@ impl EngineOptions {
             queue_limit: limits::DEFAULT_QUEUE_LIMIT,
             max_active: limits::DEFAULT_MAX_ACTIVE,
             max_batch: 1,
+            memory_budget: None,
             mutation: Mutation::None,
         }
     }
@@ -94,6 +98,9 @@ pub struct Engine {
 #[derive(Debug)]
 struct Shared {
     info: ModelInfo,
+    memory: Option<MemoryModel>,
+    memory_budget: Option<u64>,
+    prefill_step_size: usize,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
     /// Both are present until the engine is dropped.
@@ -122,6 +129,10 @@ impl Engine {
         let mut dir = ModelDir::open(&options.model_dir)?;
         let adapter =
             options.adapter.as_ref().map(|path| fit_adapter(path, &mut dir)).transpose()?;
+        let memory = memory_model(&options, &dir, adapter.as_ref());
+        if let (Some(memory), Some(budget)) = (&memory, options.memory_budget) {
+            memory.check_resident(budget)?;
+        }
         let adapter_info = adapter.as_ref().map(|plan| plan.info.clone());
         let model_type = dir.model_type().to_owned();
         let weight_bytes = dir.tensors().values().map(TensorInfo::len_bytes).sum();
@@ -137,7 +148,7 @@ impl Engine {
                 let template = ChatTemplate::load(&options.model_dir, &tokenizer)?;
                 Ok((tokenizer, template))
             });
-            let status = Arc::new(Status::new());
+            let status = Arc::new(Status::new(options.memory_budget));
             let (jobs, receiver) = std_mpsc::sync_channel(options.queue_limit.max(1));
             let (loading, loaded) = std_mpsc::channel();
             let started = scheduler::spawn(Setup {
@@ -147,6 +158,8 @@ impl Engine {
                 kv: options.kv.clone(),
                 max_active: options.max_active,
                 max_batch: options.max_batch,
+                memory: memory.clone(),
+                memory_budget: options.memory_budget,
                 mutation: options.mutation,
                 jobs: receiver,
                 loaded,
@@ -175,7 +188,18 @@ impl Engine {
         let queue_limit = options.queue_limit.max(1);
         let jobs = Some(jobs);
         let worker = Some(worker);
-        let shared = Shared { info, tokenizer, template, jobs, worker, status, queue_limit };
+        let shared = Shared {
+            info,
+            memory,
+            memory_budget: options.memory_budget,
+            prefill_step_size: options.prefill_step_size,
+            tokenizer,
+            template,
+            jobs,
+            worker,
+            status,
+            queue_limit,
+        };
         drop(loading);
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -198,18 +222,21 @@ impl Engine {
     /// Queues a request. Dropping the returned [`Generation`] cancels it within one token.
     ///
     /// # Errors
-    /// [`Error::Request`] for a field out of range, [`Error::QueueFull`], [`Error::ShuttingDown`],
+    /// [`Error::Request`] for a field out of range, [`Error::Memory`] for what the memory budget could
+    /// not hold even if nothing else ran, [`Error::QueueFull`], [`Error::ShuttingDown`],
     /// [`Error::WorkerDied`].
-    pub fn submit(&self, request: GenerateRequest) -> Result<Generation> {
+    pub fn submit(&self, mut request: GenerateRequest) -> Result<Generation> {
         let shared = &*self.shared;
         check_request(&request, &shared.info)?;
         if shared.status.is_draining() {
             return Err(Error::ShuttingDown);
         }
+        let cost = shared.admit(&mut request)?.into();
         let pipeline = TextPipeline::new(&shared.tokenizer, &request.routing, &request.stop);
         let (events, reader) = mpsc::channel(limits::EVENT_BUFFER);
         let eos_token_ids = shared.info.eos_token_ids.clone();
-        let job = Job { request, pipeline, events, eos_token_ids, submitted: Instant::now() };
+        let submitted = Instant::now();
+        let job = Job { request, pipeline, events, eos_token_ids, submitted, cost };
         let Some(jobs) = &shared.jobs else {
             return Err(Error::ShuttingDown);
         };
@@ -230,6 +257,12 @@ impl Engine {
         }
     }
 
+    /// What a request takes at most, as admission counts it; `None` where the family does not say.
+    pub fn estimate(&self, request: &GenerateRequest) -> Option<Estimate> {
+        let shared = &*self.shared;
+        shared.memory.as_ref().map(|memory| memory.estimate(shared.demand(request)))
+    }
+
     /// The MLX thread's condition, read without asking it.
     pub fn health(&self) -> Health {
         self.shared.status.health()
@@ -239,6 +272,39 @@ impl Engine {
     pub fn drain(&self) {
         self.shared.status.set_draining();
     }
+}
+
+impl Shared {
+    fn demand(&self, request: &GenerateRequest) -> Demand {
+        let past = request.past.as_ref().map_or(0, |past| past.prompt.len() + past.steps);
+        let step = request.prefill_step_size.unwrap_or(self.prefill_step_size);
+        Demand {
+            prompt: (request.prompt.len() + past) as u64,
+            max_tokens: request.max_tokens as u64,
+            step: step as u64,
+        }
+    }
+
+    /// What a request may take; fewer tokens than nobody asked for may be generated.
+    fn admit(&self, request: &mut GenerateRequest) -> Result<Estimate> {
+        let Some(memory) = &self.memory else { return Ok(Estimate::default()) };
+        let demand = self.demand(request);
+        let (demand, estimate) = memory.admit(demand, self.memory_budget, request.may_shorten)?;
+        request.max_tokens = demand.max_tokens as usize;
+        Ok(estimate)
+    }
+}
+
+/// The arithmetic of the model in `dir`; a family that cannot say is refused while it is built.
+fn memory_model(
+    options: &EngineOptions,
+    dir: &ModelDir,
+    adapter: Option<&AdapterPlan>,
+) -> Option<MemoryModel> {
+    let mut model = MemoryModel::of(dir, options.kv.clone()).ok()?;
+    let beside = adapter.filter(|plan| plan.replaced().is_none());
+    model.adapters = beside.map_or(0, |plan| plan.info.bytes);
+    Some(model)
 }
 
 /// The adapter at `path` as it goes onto the model of `dir`, whose tensors it may replace.
@@ -339,9 +405,10 @@ impl Generation {
 }
 
 /// What the MLX thread is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WorkerState {
     /// Waiting for requests.
+    #[default]
     Idle,
     /// Working; `since_progress` says since when without a completed step.
     Busy,
@@ -350,7 +417,7 @@ pub enum WorkerState {
 }
 
 /// The MLX thread's condition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Health {
     /// What the thread is doing.
     pub state: WorkerState,
@@ -360,4 +427,6 @@ pub struct Health {
     pub queued: usize,
     /// Sequences taking turns.
     pub active: usize,
+    /// Bytes.
+    pub memory: MemoryHealth,
 }

@@ -26,6 +26,7 @@ pub use expect::{
 pub use facts::ModelFacts;
 pub use fields::{Fields, FloatRange};
 pub use header::{TensorInfo, check_header, read_header};
+pub(crate) use inspect::{activation_dtype, implied_weight_bytes};
 pub use inspect::{
     Component, ContextCost, Inspection, QuantizationSummary, TokenizerSummary, WeightSummary,
     inspect,

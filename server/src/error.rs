@@ -98,6 +98,9 @@ impl From<EngineError> for ApiError {
             EngineError::Request(_) | EngineError::Template(_) | EngineError::Tokenizer(_) => {
                 Self::bad_request(e.to_string())
             }
+            EngineError::Memory(_) => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, e.to_string()).with_code("memory_budget")
+            }
             EngineError::QueueFull { .. } => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, e.to_string()).with_code("queue_full")
             }

@@ -53,6 +53,7 @@ pub fn report(
         Condition::Ready => (StatusCode::OK, "ok"),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
     };
+    let memory = health.memory;
     let body = json!({
         "status": status,
         "worker": condition.word(),
@@ -60,6 +61,13 @@ pub fn report(
         "active": health.active,
         "seconds_since_progress": health.since_progress.as_secs_f64(),
         "kv_cache": kv.to_string(),
+        "memory": {
+            "budget_bytes": memory.budget,
+            "reserved_bytes": memory.reserved,
+            "active_bytes": memory.active,
+            "peak_bytes": memory.peak,
+            "cached_bytes": memory.cached,
+        },
     });
     (code, body)
 }
@@ -86,7 +94,7 @@ mod tests {
         #[case] word: &str,
     ) {
         let health =
-            Health { state, since_progress: Duration::from_secs(seconds), queued: 1, active: 2 };
+            Health { state, since_progress: Duration::from_secs(seconds), ..Health::default() };
         let kv = KvQuantization::default();
         let (status, body) = report(&health, Duration::from_secs(10), draining, &kv);
         assert_eq!((status.as_u16(), body["worker"].as_str()), (code, Some(word)));

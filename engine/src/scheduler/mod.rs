@@ -2,6 +2,7 @@
 //! after another, a prefill chunk or a token at a time. Where batching is on, several sequences
 //! share a turn and the model's calls.
 
+mod admission;
 mod batch;
 mod sequence;
 mod status;

@@ -4,10 +4,12 @@ use std::{sync::Arc, time::Instant};
 
 use tokio::sync::mpsc;
 
+use super::admission::Reservation;
 use crate::{
     Event, FinishReason, Finished, GenerateRequest, KvUse, Result, Stats, TokenEvent, TokenLogprob,
     generate::{Decoder, DecoderOptions, Progress, Step},
     kv::KvQuantization,
+    memory::Cost,
     mlx,
     models::{Model, Mutation},
     text::TextPipeline,
@@ -24,6 +26,8 @@ pub(crate) struct Job {
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) eos_token_ids: Vec<u32>,
     pub(crate) submitted: Instant,
+    /// What it may take.
+    pub(crate) cost: Cost,
 }
 
 /// What a turn led to.
@@ -51,6 +55,8 @@ pub(crate) struct Reader {
     stats: Stats,
     taken_up: Instant,
     first_token: Option<Instant>,
+    /// Its share of the memory budget, given back when it ends.
+    _share: Reservation,
 }
 
 /// What every sequence of a worker shares.
@@ -63,8 +69,13 @@ pub(crate) struct Context<'a> {
 
 impl Sequence {
     /// Takes a job up; tells its reader when it cannot start.
-    pub(crate) fn start(job: Job, context: &Context<'_>, fresh_seed: u64) -> Option<Self> {
-        let Job { request, pipeline, events, eos_token_ids, submitted } = job;
+    pub(crate) fn start(
+        job: Job,
+        context: &Context<'_>,
+        fresh_seed: u64,
+        share: Reservation,
+    ) -> Option<Self> {
+        let Job { request, pipeline, events, eos_token_ids, submitted, cost: _ } = job;
         let options = DecoderOptions {
             prompt: &request.prompt,
             max_tokens: request.max_tokens,
@@ -100,6 +111,7 @@ impl Sequence {
             stats,
             taken_up: Instant::now(),
             first_token: None,
+            _share: share,
         };
         reader.send(Event::Started {
             prompt_tokens: stats.prompt_tokens,

@@ -5,12 +5,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::engine::{Health, WorkerState};
+use mlx_rs::memory;
+
+use crate::{
+    engine::{Health, WorkerState},
+    memory::MemoryHealth,
+};
 
 /// Counters shared between the MLX thread and the engine's handles.
 #[derive(Debug)]
 pub(crate) struct Status {
     started: Instant,
+    /// Bytes that everything may take together.
+    budget: Option<u64>,
     /// Milliseconds after `started` of the last completed turn, or of waking from idleness.
     progress_millis: AtomicU64,
     busy: AtomicBool,
@@ -19,12 +26,23 @@ pub(crate) struct Status {
     abandoned: AtomicBool,
     queued: AtomicUsize,
     active: AtomicUsize,
+    memory: MemoryCounts,
+}
+
+/// Bytes, as [`MemoryHealth`] hands them out.
+#[derive(Debug, Default)]
+struct MemoryCounts {
+    reserved: AtomicU64,
+    active: AtomicU64,
+    peak: AtomicU64,
+    cached: AtomicU64,
 }
 
 impl Status {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(budget: Option<u64>) -> Self {
         Self {
             started: Instant::now(),
+            budget,
             progress_millis: AtomicU64::new(0),
             busy: AtomicBool::new(false),
             dead: AtomicBool::new(false),
@@ -32,6 +50,7 @@ impl Status {
             abandoned: AtomicBool::new(false),
             queued: AtomicUsize::new(0),
             active: AtomicUsize::new(0),
+            memory: MemoryCounts::default(),
         }
     }
 
@@ -54,6 +73,13 @@ impl Status {
             since_progress,
             queued: self.queued.load(Relaxed),
             active: self.active.load(Relaxed),
+            memory: MemoryHealth {
+                budget: self.budget,
+                reserved: self.memory.reserved.load(Relaxed),
+                active: self.memory.active.load(Relaxed),
+                peak: self.memory.peak.load(Relaxed),
+                cached: self.memory.cached.load(Relaxed),
+            },
         }
     }
 
@@ -101,5 +127,21 @@ impl Status {
 
     pub(crate) fn set_active(&self, n: usize) {
         self.active.store(n, Relaxed);
+    }
+
+    /// What MLX holds, and held at most; asked on its own thread.
+    pub(crate) fn record_memory(&self) {
+        let count = |bytes: mlx_rs::error::Result<usize>, to: &AtomicU64| {
+            if let Ok(bytes) = bytes {
+                to.store(bytes as u64, Relaxed);
+            }
+        };
+        count(memory::active_memory(), &self.memory.active);
+        count(memory::peak_memory(), &self.memory.peak);
+        count(memory::cache_memory(), &self.memory.cached);
+    }
+
+    pub(crate) fn set_reserved(&self, bytes: u64) {
+        self.memory.reserved.store(bytes, Relaxed);
     }
 }

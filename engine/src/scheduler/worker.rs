@@ -7,20 +7,22 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use mlx_rs::{Array, transforms::eval};
+use mlx_rs::{Array, memory, transforms::eval};
 use tracing::{debug, error, warn};
 
 use super::{
     Job, Status,
+    admission::{Admission, NothingKept},
     batch::Batch,
     contained,
     sequence::{Context, Sequence, Turn},
 };
 use crate::{
-    Error, Result,
+    Error, Event, Result,
     adapter::{self, AdapterPlan},
     cache::LayerCache,
     kv::KvQuantization,
+    memory::{Ledger, MemoryModel, Sharing, Verdict},
     limits::{self, WORKER_STACK_BYTES},
     mlx,
     models::{self, Model, Mutation},
@@ -46,6 +48,8 @@ pub(crate) struct Setup {
     pub(crate) kv: KvQuantization,
     pub(crate) max_active: usize,
     pub(crate) max_batch: usize,
+    pub(crate) memory: Option<MemoryModel>,
+    pub(crate) memory_budget: Option<u64>,
     pub(crate) mutation: Mutation,
     pub(crate) jobs: mpsc::Receiver<Job>,
     /// Closes when the engine is loaded as a whole.
@@ -109,11 +113,16 @@ fn run(setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
         kv: Arc::new(setup.kv),
         mutation: setup.mutation,
     };
+    let batch = (setup.max_batch > 1 && batches_exactly(model.as_ref()))
+        .then(|| Batch::new(setup.max_batch));
+    let sharing = if batch.is_some() { Sharing::Calls } else { Sharing::Turns };
+    let resident = setup.memory.as_ref().map_or(0, MemoryModel::resident);
     let mut worker = Worker {
         context,
+        admission: Admission::new(Ledger::new(setup.memory_budget, resident, sharing)),
+        next: None,
         active: VecDeque::new(),
-        batch: (setup.max_batch > 1 && batches_exactly(model.as_ref()))
-            .then(|| Batch::new(setup.max_batch)),
+        batch,
         max_active: setup.max_active.max(setup.max_batch).max(1),
         jobs: setup.jobs,
         open: true,
@@ -139,6 +148,9 @@ fn build(setup: &Setup) -> Result<Box<dyn Model>> {
 
 struct Worker<'a> {
     context: Context<'a>,
+    admission: Admission,
+    /// The first of those that wait: it fits no sooner than something that runs has ended.
+    next: Option<Job>,
     /// Those that take turns.
     active: VecDeque<Sequence>,
     /// Those that share turns, where that changes no bit of theirs.
@@ -162,7 +174,7 @@ impl Worker<'_> {
             }
             self.admit();
             if self.running() == 0 {
-                if !self.open {
+                if !self.open && self.next.is_none() {
                     return;
                 }
                 continue;
@@ -181,6 +193,8 @@ impl Worker<'_> {
                 // Each request will meet the same error and report it.
                 error!(error = %Error::from(e), "the weights cannot be read");
             }
+            let _ = memory::reset_peak_memory();
+            self.status.record_memory();
             self.status.set_busy(false);
         }
     }
@@ -193,38 +207,64 @@ impl Worker<'_> {
         if let Some(batch) = &mut self.batch {
             batch.fail(&Error::ShuttingDown);
         }
+        if let Some(job) = self.next.take() {
+            let _ = job.events.try_send(Event::Failed(Error::ShuttingDown));
+        }
         self.status.set_active(0);
     }
 
-    /// Moves waiting requests into free places; sleeps while there is nothing at all to do.
+    /// Moves waiting requests into free places, in the order they came; sleeps while there is
+    /// nothing at all to do.
     fn admit(&mut self) {
-        if self.running() == 0 && self.open {
-            self.status.set_busy(false);
-            match self.jobs.recv() {
-                Ok(job) => {
-                    self.status.set_busy(true);
-                    self.take_up(job);
-                }
-                Err(mpsc::RecvError) => self.open = false,
+        while self.running() < self.max_active {
+            let Some(job) = self.next.take().or_else(|| self.receive()) else { break };
+            self.take_up(job);
+            if self.next.is_some() {
+                break;
             }
         }
-        while self.open && self.running() < self.max_active {
-            match self.jobs.try_recv() {
-                Ok(job) => self.take_up(job),
-                Err(mpsc::TryRecvError::Empty) => break,
-                Err(mpsc::TryRecvError::Disconnected) => self.open = false,
-            }
-        }
+        self.status.set_reserved(self.admission.reserved());
     }
 
+    /// The next request of the queue; waits for one while nothing runs.
+    fn receive(&mut self) -> Option<Job> {
+        let job = if self.running() == 0 && self.open {
+            self.status.set_reserved(self.admission.reserved());
+            self.status.set_busy(false);
+            let job = self.jobs.recv().map_err(|_| mpsc::TryRecvError::Disconnected);
+            self.status.set_busy(job.is_ok());
+            job
+        } else {
+            self.jobs.try_recv()
+        };
+        self.open &= !matches!(job, Err(mpsc::TryRecvError::Disconnected));
+        job.ok()
+    }
+
+    /// Starts a request, or has it wait until it fits.
     fn take_up(&mut self, job: Job) {
-        self.status.remove_queued();
         if job.events.is_closed() {
+            self.status.remove_queued();
             debug!("a request was cancelled while it waited");
             return;
         }
+        let share = match self.admission.enter(job.cost, &mut NothingKept) {
+            Ok(share) => share,
+            // While nothing runs there is nothing to wait for.
+            Err(Verdict::Wait) if self.running() > 0 => {
+                self.next = Some(job);
+                return;
+            }
+            Err(_) => {
+                self.status.remove_queued();
+                let shortage = self.admission.shortage(job.cost);
+                let _ = job.events.try_send(Event::Failed(shortage.into()));
+                return;
+            }
+        };
+        self.status.remove_queued();
         self.seeds = self.seeds.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        if let Some(sequence) = Sequence::start(job, &self.context, self.seeds >> 16) {
+        if let Some(sequence) = Sequence::start(job, &self.context, self.seeds >> 16, share) {
             self.active.push_back(sequence);
         }
         self.status.set_active(self.running());
@@ -255,6 +295,7 @@ impl Worker<'_> {
             self.status.record_progress();
         }
         self.status.set_active(self.running());
+        self.status.record_memory();
         worked
     }
 

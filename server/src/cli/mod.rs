@@ -1,11 +1,13 @@
 //! The command line.
 
 pub mod args;
+mod fit;
 mod generate;
 mod inspect;
 mod kv;
 mod kv_plan;
 mod logits;
+pub mod memory;
 mod output;
 mod serve;
 
@@ -48,6 +50,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Serve(args) => serve::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Fit(args) => fit::run(&args),
         Command::Logits(args) => logits::run(&args),
         Command::KvPlan(args) => kv_plan::run(&args),
     }

@@ -100,6 +100,7 @@ fn engine_options(args: &ServeArgs) -> EngineOptions {
     options.queue_limit = args.queue_limit;
     options.max_active = args.max_active;
     options.max_batch = args.max_batch;
+    options.memory_budget = args.memory.budget();
     options
 }
 

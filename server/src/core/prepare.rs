@@ -41,6 +41,7 @@ impl Prepared {
             }
         };
         let mut generate = GenerateRequest::new(prompt, request.max_tokens);
+        generate.may_shorten = request.may_shorten;
         generate.sampling = request.sampling;
         generate.stop = request.stop;
         generate.top_logprobs = request.top_logprobs;

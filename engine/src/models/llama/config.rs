@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use crate::{
     Error, Result, limits,
+    memory::{CacheFacts, Heads, MemoryFacts, WorkFacts},
     weights::{
-        Dtype, Expected, Fields, FloatRange, ModelDir, ModelFacts, RopeScaling, TensorTable,
+        Expected, Fields, FloatRange, ModelDir, ModelFacts, RopeScaling, TensorTable,
         WeightPlan,
     },
 };
@@ -220,17 +221,19 @@ impl ModelFacts for LlamaConfig {
         self.num_hidden_layers
     }
 
-    fn cache_bytes(&self, tokens: u64, dtype: Dtype) -> u64 {
-        let row = self.num_key_value_heads as u64 * self.head_dim as u64 * dtype.bytes();
-        tokens.saturating_mul(2 * self.num_hidden_layers as u64).saturating_mul(row)
-    }
-
-    fn working_bytes(&self, step: u64, tokens: u64, dtype: Dtype) -> u64 {
-        let heads = self.num_attention_heads as u64;
-        let attention = 2 * (heads + self.num_key_value_heads as u64) * self.head_dim as u64;
-        let row = 4 * self.hidden_size as u64 + 3 * self.intermediate_size as u64 + attention;
-        let scores = heads.saturating_mul(tokens);
-        step.saturating_mul(row.saturating_add(scores)).saturating_mul(dtype.bytes())
+    fn memory(&self) -> MemoryFacts {
+        let (heads, kv_heads) = (self.num_attention_heads, self.num_key_value_heads);
+        let keys = Heads { count: kv_heads as u64, width: self.head_dim as u64 };
+        let attention = 2 * (heads + kv_heads) * self.head_dim;
+        MemoryFacts {
+            caches: vec![CacheFacts::Growing(keys); self.num_hidden_layers],
+            work: WorkFacts {
+                row: (4 * self.hidden_size + 3 * self.intermediate_size + attention) as u64,
+                heads: heads as u64,
+                vocab: self.vocab_size as u64,
+                ..WorkFacts::default()
+            },
+        }
     }
 }
 

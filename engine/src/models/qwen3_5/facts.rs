@@ -7,9 +7,10 @@ use mlx_rs::{Array, ops};
 use super::config::Qwen35Config;
 use crate::{
     Result,
+    memory::{CacheFacts, Heads, MemoryFacts, WorkFacts},
     mlx::ops::scalar_like,
     models::Mutation,
-    weights::{Dtype, Expected, ModelFacts, TensorTable},
+    weights::{Expected, ModelFacts, TensorTable},
 };
 
 /// Norms that checkpoints in the original layout store less one.
@@ -145,24 +146,28 @@ impl ModelFacts for Qwen35Config {
         self.num_hidden_layers
     }
 
-    fn cache_bytes(&self, tokens: u64, dtype: Dtype) -> u64 {
-        let linear = (0..self.num_hidden_layers).filter(|&i| self.is_linear(i)).count() as u64;
-        let full = self.num_hidden_layers as u64 - linear;
-        let kv = 2 * (self.num_key_value_heads * self.head_dim) as u64;
-        let conv = ((self.linear_conv_kernel_dim - 1) * self.conv_dim()) as u64;
-        let delta = (self.value_dim() * self.linear_key_head_dim) as u64;
-        let per_recurrent = conv * dtype.bytes() + delta * Dtype::F32.bytes();
-        let attention = full.saturating_mul(tokens).saturating_mul(kv * dtype.bytes());
-        attention.saturating_add(linear * per_recurrent)
-    }
-
-    fn working_bytes(&self, step: u64, tokens: u64, dtype: Dtype) -> u64 {
-        let attention =
-            (3 * self.num_attention_heads + 2 * self.num_key_value_heads) * self.head_dim;
-        let recurrent = 3 * self.conv_dim() + 3 * self.value_dim();
-        let row = 4 * self.hidden_size + 3 * self.intermediate_size + attention.max(recurrent);
-        let scores = (self.num_attention_heads as u64).saturating_mul(tokens);
-        step.saturating_mul(scores.saturating_add(row as u64)).saturating_mul(dtype.bytes())
+    fn memory(&self) -> MemoryFacts {
+        let heads = (self.num_attention_heads, self.num_key_value_heads);
+        let keys = Heads { count: heads.1 as u64, width: self.head_dim as u64 };
+        let recurrent = CacheFacts::Recurrent {
+            narrow: ((self.linear_conv_kernel_dim - 1) * self.conv_dim()) as u64,
+            wide: (self.value_dim() * self.linear_key_head_dim) as u64,
+        };
+        let cache = |layer| {
+            if self.is_linear(layer) { recurrent } else { CacheFacts::Growing(keys) }
+        };
+        let attention = (3 * heads.0 + 2 * heads.1) * self.head_dim;
+        let delta = 3 * self.conv_dim() + 3 * self.value_dim();
+        let row = 4 * self.hidden_size + 3 * self.intermediate_size + attention.max(delta);
+        MemoryFacts {
+            caches: (0..self.num_hidden_layers).map(cache).collect(),
+            work: WorkFacts {
+                row: row as u64,
+                heads: heads.0 as u64,
+                vocab: self.vocab_size as u64,
+                ..WorkFacts::default()
+            },
+        }
     }
 }
 
