@@ -26,11 +26,11 @@ pub use expect::{
 pub use facts::ModelFacts;
 pub use fields::{Fields, FloatRange};
 pub use header::{TensorInfo, check_header, read_header};
-pub(crate) use inspect::{activation_dtype, implied_weight_bytes};
 pub use inspect::{
     Component, ContextCost, Inspection, QuantizationSummary, TokenizerSummary, WeightSummary,
     inspect,
 };
+pub(crate) use inspect::{activation_dtype, implied_weight_bytes};
 pub(crate) use json::{kind, read_list};
 pub use json::{parse_object, read_bounded, read_object};
 pub use load::load_lazy;

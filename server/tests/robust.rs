@@ -90,8 +90,7 @@ async fn a_worker_without_progress_is_reported_as_stuck() {
 #[tokio::test]
 async fn a_dead_worker_is_reported() {
     let engine = Engine::load(EngineOptions::new(common::model())).expect("the model loads");
-    let dead =
-        Health { state: WorkerState::Dead, ..Health::default() };
+    let dead = Health { state: WorkerState::Dead, ..Health::default() };
     let model = common::model();
     let state = AppState::with_probe(engine, &model, ServeConfig::default(), move || dead);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");

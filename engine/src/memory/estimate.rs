@@ -153,10 +153,8 @@ impl MemoryModel {
         let mut at: Vec<u64> =
             [1, due, whole].into_iter().filter(|&i| (1..=whole).contains(&i)).collect();
         at.dedup();
-        let mut calls: Vec<Call> = at
-            .into_iter()
-            .map(|i| call(Rows::default().after_calls(step, i - 1), step))
-            .collect();
+        let mut calls: Vec<Call> =
+            at.into_iter().map(|i| call(Rows::default().after_calls(step, i - 1), step)).collect();
         let mut rows = Rows::default().after_calls(step, whole);
         if rest > 0 {
             calls.push(call(rows, rest));
@@ -202,8 +200,8 @@ impl MemoryModel {
         if call.after.growing() == call.before.growing() {
             return 0;
         }
-        let before = (0..self.facts.caches.len())
-            .map(|layer| self.layer_bytes(layer, call.before, packed));
+        let before =
+            (0..self.facts.caches.len()).map(|layer| self.layer_bytes(layer, call.before, packed));
         before.max().unwrap_or(0)
     }
 

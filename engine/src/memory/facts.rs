@@ -55,9 +55,7 @@ impl CacheFacts {
     /// Bytes after calls that left buffers of `rows`.
     pub fn bytes(self, rows: Rows, format: Option<KvFormat>, dtype: Dtype) -> u64 {
         match self {
-            Self::Growing(heads) => {
-                heads.token_bytes(format, dtype).saturating_mul(rows.growing())
-            }
+            Self::Growing(heads) => heads.token_bytes(format, dtype).saturating_mul(rows.growing()),
             Self::Window(heads, window) => {
                 heads.token_bytes(format, dtype).saturating_mul(rows.window(window))
             }
@@ -71,17 +69,64 @@ impl CacheFacts {
     }
 }
 
-/// What a call of the model takes beside caches, in values of the model's dtype unless it says F32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What a call of the model takes beside caches: one phase after another, of which the most
+/// demanding counts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WorkFacts {
-    /// Per token of the call: intermediate results of the layers at work.
-    pub row: u64,
-    /// Per token of the call, in F32.
-    pub wide_row: u64,
-    /// Query heads: attention has a score for each of them, each token of the call and each key.
-    pub heads: u64,
-    /// Keys that the widest layer attends to at most; absent when it attends to all.
-    pub window: Option<u64>,
+    /// What layers do.
+    pub phases: Vec<Phase>,
+    /// Values per token of the call, in the model's dtype, that are there from its start to its end.
+    pub throughout: u64,
     /// Rows of the embedding table: logits of a step.
     pub vocab: u64,
+}
+
+/// A kind of layer at work, with what the layers around it still hold or hold already: MLX
+/// dispatches ahead of what it computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Phase {
+    /// Values per token of the call where the model's dtype is a half-precision one, in that dtype.
+    /// Norms and rotations take detours through F32, which count twice.
+    pub half: u64,
+    /// Values per token of the call where the model's dtype is F32.
+    pub single: u64,
+    /// Values per token of the call that are F32 in either case.
+    pub wide: u64,
+    /// Query heads: attention has a score for each of them, each token of the call and each key.
+    pub heads: u64,
+    /// Keys that it attends to at most, beside the call's own; absent when it attends to all.
+    pub window: Option<u64>,
+}
+
+/// A transformer layer with attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayerFacts {
+    /// Width of the residual stream.
+    pub hidden: u64,
+    /// Width of the MLP.
+    pub inner: u64,
+    /// Query heads, of the keys' width.
+    pub heads: u64,
+    /// Key heads.
+    pub keys: Heads,
+    /// Keys that it attends to at most.
+    pub window: Option<u64>,
+}
+
+impl LayerFacts {
+    /// What it takes, by measurement (`harness fit-check`): the MLP with attention still or already
+    /// there, and attention where queries and keys are wide.
+    pub fn phases(self) -> Vec<Phase> {
+        let Self { hidden, inner, heads, keys, window } = self;
+        let (q, k) = (heads * keys.width, keys.count * keys.width);
+        let mixed = Phase {
+            half: 18 * hidden + 3 * inner + 5 * q + 2 * k,
+            single: (15 * hidden + 7 * inner + 11 * q) / 2 + k,
+            wide: 0,
+            heads,
+            window,
+        };
+        let attention = Phase { half: 12 * q + 6 * k, single: 17 * q / 2 + 4 * k, ..mixed };
+        vec![mixed, attention]
+    }
 }

@@ -13,8 +13,7 @@ use crate::{
     Result,
     adapter::AdapterDir,
     kv::KvQuantization,
-    limits,
-    models,
+    limits, models,
     weights::{Dtype, ModelDir, ModelFacts, activation_dtype, implied_weight_bytes},
 };
 
@@ -140,9 +139,9 @@ pub fn fit(
         model.adapters = AdapterDir::open(adapter)?.fit(&dir)?.info.bytes;
     }
     let context_length = facts.context_length().map(|n| n as u64);
-    let context = options.context.unwrap_or_else(|| {
-        context_length.unwrap_or(u64::MAX).min(limits::DEFAULT_FIT_CONTEXT)
-    });
+    let context = options
+        .context
+        .unwrap_or_else(|| context_length.unwrap_or(u64::MAX).min(limits::DEFAULT_FIT_CONTEXT));
     let step = options.prefill_step_size;
     let [cache, work] = model.together(options.requests, Demand::of_context(context, step));
     let total = model.resident().saturating_add(cache).saturating_add(work);
@@ -152,10 +151,8 @@ pub fn fit(
         fits: total <= budget,
         greatest_context: greatest_context(&model, options, most, budget),
     };
-    let machines = MACHINES.map(|memory_gib| Machine {
-        memory_gib,
-        budget: within(share_of(memory_gib << 30)),
-    });
+    let machines = MACHINES
+        .map(|memory_gib| Machine { memory_gib, budget: within(share_of(memory_gib << 30)) });
     Ok(Fit {
         name: dir.name(),
         model_type: dir.model_type().to_owned(),

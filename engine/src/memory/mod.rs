@@ -17,12 +17,12 @@ mod work;
 
 pub use budget::{Advice, Shortage};
 pub use estimate::{Demand, Estimate, MemoryModel};
-pub use facts::{CacheFacts, Heads, MemoryFacts, WorkFacts};
+pub use facts::{CacheFacts, Heads, LayerFacts, MemoryFacts, Phase, WorkFacts};
 pub use fit::{Fit, FitOptions, Machine, Within, fit};
 pub use ledger::{Cost, Ledger, Place, Sharing, Verdict};
 pub use rows::Rows;
-pub(crate) use size::{bytes, grouped};
 pub use size::parse_bytes;
+pub(crate) use size::{bytes, grouped};
 pub use system::default_budget;
 
 /// What the process takes, as the MLX thread last saw it.

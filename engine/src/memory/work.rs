@@ -1,6 +1,6 @@
 //! What a call takes beside caches: intermediate results, attention's scores, logits.
 
-use super::facts::WorkFacts;
+use super::facts::{Phase, WorkFacts};
 use crate::{
     nn::{KvAttention, KvFormat},
     weights::Dtype,
@@ -11,7 +11,7 @@ const LOGITS: u64 = 6;
 /// Those of them that wait until the token is read.
 const PENDING_LOGITS: u64 = 2;
 /// Constants that models make once: tables of activations, rotations, scales.
-const CONSTANTS: u64 = 1 << 20;
+const CONSTANTS: u64 = 384 << 10;
 
 /// Bytes of a call with `tokens` tokens which attend to `keys`; `format` says how keys are packed.
 pub fn bytes(
@@ -21,16 +21,11 @@ pub fn bytes(
     dtype: Dtype,
     format: Option<KvFormat>,
 ) -> u64 {
-    let width = dtype.bytes();
-    let rows = facts.row * width + facts.wide_row * Dtype::F32.bytes();
-    let keys = facts.window.map_or(keys, |window| keys.min(window + tokens));
-    let scores = tokens.saturating_mul(keys).saturating_mul(score_bytes(facts, width, format));
-    let logits = if tokens == 1 { LOGITS * facts.vocab * width } else { 0 };
-    tokens
-        .saturating_mul(rows)
-        .saturating_add(scores)
-        .saturating_add(logits)
-        .saturating_add(CONSTANTS)
+    let phase = |phase: &Phase| phase_bytes(phase, tokens, keys, dtype, format);
+    let most = facts.phases.iter().map(phase).max().unwrap_or(0);
+    let throughout = tokens.saturating_mul(facts.throughout * dtype.bytes());
+    let logits = if tokens == 1 { LOGITS * facts.vocab * dtype.bytes() } else { 0 };
+    most.saturating_add(throughout).saturating_add(logits).saturating_add(CONSTANTS)
 }
 
 /// Bytes that a sequence's next step keeps until it is read.
@@ -38,11 +33,23 @@ pub fn pending(facts: &WorkFacts, dtype: Dtype) -> u64 {
     PENDING_LOGITS * facts.vocab * dtype.bytes()
 }
 
-/// Bytes for each token and key: a score per head, and the mask. Tiles hold the scores of several
-/// at a time.
-fn score_bytes(facts: &WorkFacts, width: u64, format: Option<KvFormat>) -> u64 {
-    let scores = facts.heads * width;
+fn phase_bytes(
+    phase: &Phase,
+    tokens: u64,
+    keys: u64,
+    dtype: Dtype,
+    format: Option<KvFormat>,
+) -> u64 {
+    let own = if dtype == Dtype::F32 { phase.single } else { phase.half };
+    let row = own * dtype.bytes() + phase.wide * Dtype::F32.bytes();
+    let keys = phase.window.map_or(keys, |window| keys.min(window + tokens));
+    // A score per head, and the mask.
     let tiled = format.is_some_and(|f| f.attention() == KvAttention::Fused);
-    let scores = if tiled { scores * 11 / 8 } else { scores };
-    scores + scores / 8 + 1
+    let scores = phase.heads * dtype.bytes();
+    let per_key = if phase.heads == 0 { 0 } else { scores + 1 };
+    let per_key = if tiled { per_key * TILED.0 / TILED.1 } else { per_key };
+    tokens.saturating_mul(row.saturating_add(keys.saturating_mul(per_key)))
 }
+
+/// Scores of tiles in relation to those of all keys at once: several tiles are there at a time.
+const TILED: (u64, u64) = (5, 4);

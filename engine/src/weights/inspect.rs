@@ -160,8 +160,7 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
     .unwrap_or_default();
     let warnings = warnings(&dir, facts.as_deref(), chat_template, &eos_token_ids);
     let weights = count.summary(dir.weight_files().len());
-    let model =
-        facts.as_ref().map(|f| memory_model(f.as_ref(), weights.bytes, activation_dtype));
+    let model = facts.as_ref().map(|f| memory_model(f.as_ref(), weights.bytes, activation_dtype));
     Ok(Inspection {
         name: dir.name(),
         model_type: dir.model_type().to_owned(),
@@ -224,7 +223,10 @@ fn tokenizer_problem(dir: &ModelDir) -> Option<String> {
 }
 
 /// The dtype in which the model computes: that of its scales, or of most of its dense weights.
-pub(crate) fn activation_dtype(dir: &ModelDir, quantization: Option<&QuantizationSpec>) -> Option<Dtype> {
+pub(crate) fn activation_dtype(
+    dir: &ModelDir,
+    quantization: Option<&QuantizationSpec>,
+) -> Option<Dtype> {
     let mut bytes: BTreeMap<Dtype, u64> = BTreeMap::new();
     for tensor in dir.tensors().values().filter(|t| t.dtype.is_float()) {
         let counts = quantization.is_none() || tensor.name.ends_with(".scales");

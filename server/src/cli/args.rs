@@ -312,12 +312,14 @@ pub struct InspectArgs {
 
 /// `verbatim fit`.
 #[derive(Debug, Args)]
-#[command(after_help = "Figures are the ones that `verbatim serve` admits requests by. Weights need not be there:\n\
+#[command(
+    after_help = "Figures are the ones that `verbatim serve` admits requests by. Weights need not be there:\n\
     config.json is enough.\n\n\
     Exit status: 0 when everything fits the budget, 1 when it does not.\n\n\
     Examples:\n  verbatim fit demo/model\n  \
     verbatim fit demo/model --context 2048 --requests 4 --memory-budget 1GB\n  \
-    verbatim fit demo/model --kv-bits 8 --kv-group-size 32 --json")]
+    verbatim fit demo/model --kv-bits 8 --kv-group-size 32 --json"
+)]
 pub struct FitArgs {
     /// Directory of the model
     #[arg(value_name = "MODEL")]

@@ -7,7 +7,7 @@ use mlx_rs::{Array, ops};
 use super::config::{Experts, Gemma4Config, LayerType};
 use crate::{
     Error, Result,
-    memory::{CacheFacts, Heads, MemoryFacts, WorkFacts},
+    memory::{CacheFacts, Heads, LayerFacts, MemoryFacts, Phase, WorkFacts},
     mlx,
     weights::{
         Dtype, Expected, ExpectedModule, ModelDir, ModelFacts, ModuleKind, TensorMeta, TensorTable,
@@ -175,24 +175,39 @@ impl Gemma4Config {
         Ok((table, plan))
     }
 
-    /// What a call takes beside caches.
+    /// What a call takes beside caches. Of a prompt's chunk only keys and values are asked for, so
+    /// the last layer that has any does no more than make them, and those behind it do nothing.
     fn work(&self) -> WorkFacts {
-        let heads = self.num_attention_heads;
-        let widest = self.head_dim.max(self.global_head_dim);
-        let attention = 2 * (heads + self.num_key_value_heads) * widest;
-        let mlp = (0..self.layers()).map(|i| self.intermediate_size(i)).max().unwrap_or(0);
-        let experts = self
-            .experts
-            .map_or(0, |e| e.top_k * (3 * e.intermediate_size + 2 * self.hidden_size));
-        let inputs = self.per_layer_input.map_or(0, |p| 2 * p.width * self.layers());
-        let full = self.layer_types.contains(&LayerType::Full);
-        WorkFacts {
-            row: (4 * self.hidden_size + 3 * mlp + attention + experts + inputs) as u64,
-            wide_row: 0,
-            heads: heads as u64,
-            window: (!full).then_some(self.sliding_window as u64),
-            vocab: self.vocab_size as u64,
+        let at_work = 0..self.caching_layers().saturating_sub(1);
+        let mut phases: Vec<Phase> = at_work.flat_map(|layer| self.phases(layer)).collect();
+        phases.sort_unstable();
+        phases.dedup();
+        let inputs = self.per_layer_input.map_or(0, |input| input.width * self.layers());
+        WorkFacts { phases, throughout: inputs as u64, vocab: self.vocab_size as u64 }
+    }
+
+    fn phases(&self, layer: usize) -> Vec<Phase> {
+        let hidden = self.hidden_size as u64;
+        let sliding = self.layer_types[layer] == LayerType::Sliding;
+        let facts = LayerFacts {
+            hidden,
+            inner: self.intermediate_size(layer) as u64,
+            heads: self.num_attention_heads as u64,
+            keys: self.keys(layer),
+            window: sliding.then_some(self.sliding_window as u64),
+        };
+        let mut phases = facts.phases();
+        if let Some(Experts { top_k, intermediate_size: inner, .. }) = self.experts {
+            let (top_k, inner) = (top_k as u64, inner as u64);
+            let row = 4 * hidden + top_k * (2 * hidden + 3 * inner);
+            phases.push(Phase { half: row, single: row, ..Phase::default() });
         }
+        phases
+    }
+
+    /// The shape of a layer's keys.
+    fn keys(&self, layer: usize) -> Heads {
+        Heads { count: self.kv_heads(layer) as u64, width: self.head_dim(layer) as u64 }
     }
 
     /// MLX's CPU backend multiplies unpacked experts in f32 only, and mlx-lm fails there too.
@@ -269,19 +284,13 @@ impl ModelFacts for Gemma4Config {
 
     fn memory(&self) -> MemoryFacts {
         let cache = |layer: usize| {
-            let keys = Heads {
-                count: self.kv_heads(layer) as u64,
-                width: self.head_dim(layer) as u64,
-            };
+            let keys = self.keys(layer);
             match self.layer_types[layer] {
                 LayerType::Full => CacheFacts::Growing(keys),
                 LayerType::Sliding => CacheFacts::Window(keys, self.sliding_window as u64),
             }
         };
-        MemoryFacts {
-            caches: (0..self.caching_layers()).map(cache).collect(),
-            work: self.work(),
-        }
+        MemoryFacts { caches: (0..self.caching_layers()).map(cache).collect(), work: self.work() }
     }
 
     fn check(&self, dir: &ModelDir) -> Result<WeightPlan> {

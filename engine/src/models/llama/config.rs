@@ -6,10 +6,9 @@ use serde_json::Value;
 
 use crate::{
     Error, Result, limits,
-    memory::{CacheFacts, Heads, MemoryFacts, WorkFacts},
+    memory::{CacheFacts, Heads, LayerFacts, MemoryFacts, WorkFacts},
     weights::{
-        Expected, Fields, FloatRange, ModelDir, ModelFacts, RopeScaling, TensorTable,
-        WeightPlan,
+        Expected, Fields, FloatRange, ModelDir, ModelFacts, RopeScaling, TensorTable, WeightPlan,
     },
 };
 
@@ -224,15 +223,18 @@ impl ModelFacts for LlamaConfig {
     fn memory(&self) -> MemoryFacts {
         let (heads, kv_heads) = (self.num_attention_heads, self.num_key_value_heads);
         let keys = Heads { count: kv_heads as u64, width: self.head_dim as u64 };
-        let attention = 2 * (heads + kv_heads) * self.head_dim;
+        let layer = LayerFacts {
+            hidden: self.hidden_size as u64,
+            inner: self.intermediate_size as u64,
+            heads: heads as u64,
+            keys,
+            window: None,
+        };
+        // Nobody asks for what the last layer makes of a prompt's chunk.
+        let phases = if self.num_hidden_layers > 1 { layer.phases() } else { Vec::new() };
         MemoryFacts {
             caches: vec![CacheFacts::Growing(keys); self.num_hidden_layers],
-            work: WorkFacts {
-                row: (4 * self.hidden_size + 3 * self.intermediate_size + attention) as u64,
-                heads: heads as u64,
-                vocab: self.vocab_size as u64,
-                ..WorkFacts::default()
-            },
+            work: WorkFacts { phases, throughout: 0, vocab: self.vocab_size as u64 },
         }
     }
 }

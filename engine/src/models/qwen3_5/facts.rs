@@ -7,7 +7,7 @@ use mlx_rs::{Array, ops};
 use super::config::Qwen35Config;
 use crate::{
     Result,
-    memory::{CacheFacts, Heads, MemoryFacts, WorkFacts},
+    memory::{CacheFacts, Heads, LayerFacts, MemoryFacts, Phase, WorkFacts},
     mlx::ops::scalar_like,
     models::Mutation,
     weights::{Expected, ModelFacts, TensorTable},
@@ -96,6 +96,26 @@ impl Qwen35Config {
         });
         changed.collect()
     }
+
+    /// What layers take. The delta rule keeps each token's memory until the chunk's outputs are put
+    /// together; nobody asks for what the last layer makes of a prompt's chunk.
+    fn phases(&self, heads: u64, keys: Heads) -> Vec<Phase> {
+        let (hidden, inner) = (self.hidden_size as u64, self.intermediate_size as u64);
+        let conv = self.conv_dim() as u64;
+        let delta = Phase {
+            half: 8 * hidden + inner + 6 * conv,
+            single: 4 * hidden + inner + 3 * conv,
+            wide: (self.value_dim() * self.linear_key_head_dim) as u64,
+            ..Phase::default()
+        };
+        let attention = LayerFacts { hidden, inner, heads, keys, window: None };
+        let before_last = 0..self.num_hidden_layers.saturating_sub(1);
+        let full = before_last.clone().any(|layer| !self.is_linear(layer));
+        let linear = before_last.clone().any(|layer| self.is_linear(layer));
+        let mut phases = if full { attention.phases() } else { Vec::new() };
+        phases.extend(linear.then_some(delta));
+        phases
+    }
 }
 
 impl ModelFacts for Qwen35Config {
@@ -156,16 +176,12 @@ impl ModelFacts for Qwen35Config {
         let cache = |layer| {
             if self.is_linear(layer) { recurrent } else { CacheFacts::Growing(keys) }
         };
-        let attention = (3 * heads.0 + 2 * heads.1) * self.head_dim;
-        let delta = 3 * self.conv_dim() + 3 * self.value_dim();
-        let row = 4 * self.hidden_size + 3 * self.intermediate_size + attention.max(delta);
         MemoryFacts {
             caches: (0..self.num_hidden_layers).map(cache).collect(),
             work: WorkFacts {
-                row: row as u64,
-                heads: heads.0 as u64,
+                phases: self.phases(heads.0 as u64, keys),
+                throughout: 0,
                 vocab: self.vocab_size as u64,
-                ..WorkFacts::default()
             },
         }
     }
