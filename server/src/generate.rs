@@ -115,10 +115,10 @@ impl Drop for Unanswered {
 async fn whole(
     mut running: Answering,
     choices: usize,
-    reply: Box<dyn Reply>,
+    mut reply: Box<dyn Reply>,
 ) -> ApiResult<Response> {
     let mut unanswered = Unanswered(true);
-    let answers = collect(&mut running, choices).await;
+    let answers = collect(&mut running, reply.as_mut(), choices).await;
     unanswered.0 = false;
     match answers {
         Ok(answers) => Ok(json_response(StatusCode::OK, &reply.whole(answers))),
@@ -129,12 +129,19 @@ async fn whole(
     }
 }
 
-async fn collect(running: &mut Answering, choices: usize) -> ApiResult<Vec<Answer>> {
+async fn collect(
+    running: &mut Answering,
+    reply: &mut dyn Reply,
+    choices: usize,
+) -> ApiResult<Vec<Answer>> {
     let mut answers = vec![Answer::default(); choices];
     while let Some((choice, event)) = running.next().await {
         match event {
             Event::Started(_) | Event::Prefill { .. } => {}
-            Event::Step(step) => answers[choice].step(step),
+            Event::Step(step) => {
+                reply.observe(choice, &step);
+                answers[choice].step(step);
+            }
             Event::Failed(e) => return Err(e.into()),
             Event::Finished(outcome) => {
                 log_outcome(&outcome);

@@ -61,7 +61,7 @@ fn allow(headers: &mut HeaderMap, origin: HeaderValue, asked_headers: Option<Hea
     headers.append(header::VARY, HeaderValue::from_static("origin"));
     headers.insert(
         header::ACCESS_CONTROL_ALLOW_METHODS,
-        HeaderValue::from_static("GET, POST, OPTIONS"),
+        HeaderValue::from_static("GET, POST, DELETE, OPTIONS"),
     );
     headers.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,

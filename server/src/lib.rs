@@ -13,6 +13,7 @@ pub mod generate;
 pub mod guard;
 pub mod health;
 pub mod http;
+pub mod hub;
 pub mod limits;
 pub mod logging;
 pub mod origin;

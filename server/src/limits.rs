@@ -89,3 +89,14 @@ pub const MAX_BLOCKING_THREADS: usize = 8;
 pub const ACCEPT_BACKLOG: u32 = 1_024;
 /// Time that threads get to end when the server stops.
 pub const FINAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Files of one model on a hub.
+pub const MAX_HUB_FILES: usize = 1_024;
+/// Longest name of a repository, a revision or a file on a hub, in bytes.
+pub const MAX_REPO_NAME_BYTES: usize = 192;
+/// Largest file with a token or a commit, in bytes.
+pub const MAX_TOKEN_FILE_BYTES: u64 = 4 << 10;
+/// Models of the hub's cache that are listed.
+pub const MAX_CACHED_MODELS: usize = 4_096;
+/// Times that a broken connection to a hub is made again.
+pub const HUB_RETRIES: usize = 3;

@@ -26,6 +26,11 @@ pub fn data(json: &Value) -> Bytes {
     format!("data: {json}\n\n").into()
 }
 
+/// An event with a type line, for protocols that name their events.
+pub fn event(kind: &str, json: &Value) -> Bytes {
+    format!("event: {kind}\ndata: {json}\n\n").into()
+}
+
 /// A comment that tells how far the prompt is, as mlx-lm's server words it.
 pub fn progress(done: usize, total: usize) -> Bytes {
     format!(": keepalive {done}/{total}\n\n").into()
@@ -75,6 +80,7 @@ mod tests {
     #[test]
     fn framing() {
         assert_eq!(data(&json!({"a": 1})), "data: {\"a\":1}\n\n");
+        assert_eq!(event("x.y", &json!({"a": 1})), "event: x.y\ndata: {\"a\":1}\n\n");
         assert_eq!(progress(3, 7), ": keepalive 3/7\n\n");
     }
 

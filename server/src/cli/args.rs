@@ -8,6 +8,7 @@ use verbatim_engine::{Sampling, limits as engine_limits};
 
 use super::{kv::KvArgs, memory::MemoryArgs};
 use crate::{
+    hub::RepoId,
     limits,
     logging::{LogFormat, LogLevel},
     version,
@@ -68,6 +69,10 @@ pub enum Command {
     Logits(LogitsArgs),
     /// Measure which layers bear quantized keys and values, and write a kv_config.json
     KvPlan(KvPlanArgs),
+    /// Fetch a model from a hub into its cache, and verify it
+    Get(GetArgs),
+    /// List the models in the hub's cache
+    Ls(LsArgs),
 }
 
 /// `verbatim serve`.
@@ -81,8 +86,8 @@ pub enum Command {
     SIGTERM or SIGINT lets running requests finish (see --drain-timeout); a second one ends at once.\n\
     The line `verbatim: serving NAME at URL` on standard output says that the server is ready.")]
 pub struct ServeArgs {
-    /// Directory of the model
-    #[arg(long, value_name = "DIR")]
+    /// Directory of the model, or its name in the hub's cache (see `verbatim get`)
+    #[arg(long, value_name = "DIR|ORG/NAME")]
     pub model: PathBuf,
     /// Folder of an adapter, mlx-lm's or PEFT's, to mount on the model
     #[arg(long, value_name = "DIR")]
@@ -190,8 +195,8 @@ impl ServeArgs {
     verbatim generate --model demo/model --prompt - --json < question.txt | jq .text"
 )]
 pub struct GenerateArgs {
-    /// Directory of the model
-    #[arg(long, value_name = "DIR")]
+    /// Directory of the model, or its name in the hub's cache (see `verbatim get`)
+    #[arg(long, value_name = "DIR|ORG/NAME")]
     pub model: PathBuf,
     /// Folder of an adapter, mlx-lm's or PEFT's, to mount on the model
     #[arg(long, value_name = "DIR")]
@@ -293,6 +298,31 @@ impl GenerateArgs {
     }
 }
 
+/// `verbatim get`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A fetch that broke off is taken up where it ended; every file's hash is checked.\n\
+    Variables: HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_TOKEN_PATH, HF_HUB_OFFLINE.\n\n\
+    Examples:\n  verbatim get mlx-community/Qwen3.5-0.8B-4bit\n  \
+    verbatim serve --model mlx-community/Qwen3.5-0.8B-4bit"
+)]
+pub struct GetArgs {
+    /// The model's name on the hub
+    #[arg(value_name = "ORG/NAME")]
+    pub name: RepoId,
+    /// Branch, tag or commit
+    #[arg(long, default_value = "main")]
+    pub revision: String,
+}
+
+/// `verbatim ls`.
+#[derive(Debug, Args)]
+pub struct LsArgs {
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `verbatim inspect`.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0 when the model is supported, 1 when it is not.\n\n\
@@ -358,8 +388,8 @@ pub struct FitArgs {
     verbatim logits --model demo/model --prompt 'Hello' --steps 4 --prefill-step-size 1 --out l.safetensors"
 )]
 pub struct LogitsArgs {
-    /// Directory of the model
-    #[arg(long, value_name = "DIR")]
+    /// Directory of the model, or its name in the hub's cache (see `verbatim get`)
+    #[arg(long, value_name = "DIR|ORG/NAME")]
     pub model: PathBuf,
     /// Folder of an adapter, mlx-lm's or PEFT's, to mount on the model
     #[arg(long, value_name = "DIR")]

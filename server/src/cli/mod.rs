@@ -3,11 +3,14 @@
 pub mod args;
 mod fit;
 mod generate;
+mod get;
 mod inspect;
 mod kv;
 mod kv_plan;
 mod logits;
+mod ls;
 pub mod memory;
+mod model;
 mod output;
 mod serve;
 
@@ -47,12 +50,34 @@ fn run(cli: Cli) -> Result<()> {
     };
     logging::init(level, cli.log.log_format);
     match cli.command {
-        Command::Serve(args) => serve::run(&args),
-        Command::Generate(args) => generate::run(&args),
-        Command::Inspect(args) => inspect::run(&args),
-        Command::Fit(args) => fit::run(&args),
-        Command::Logits(args) => logits::run(&args),
-        Command::KvPlan(args) => kv_plan::run(&args),
+        Command::Serve(mut args) => {
+            // A snapshot's directory is called by its commit, which is no name for a model.
+            let id = model::settle(&mut args.model)?.map(|id| id.to_string());
+            args.model_name = args.model_name.take().or(id);
+            serve::run(&args)
+        }
+        Command::Generate(mut args) => {
+            model::settle(&mut args.model)?;
+            generate::run(&args)
+        }
+        Command::Inspect(mut args) => {
+            model::settle(&mut args.model)?;
+            inspect::run(&args)
+        }
+        Command::Fit(mut args) => {
+            model::settle(&mut args.model)?;
+            fit::run(&args)
+        }
+        Command::Logits(mut args) => {
+            model::settle(&mut args.model)?;
+            logits::run(&args)
+        }
+        Command::KvPlan(mut args) => {
+            model::settle(&mut args.model)?;
+            kv_plan::run(&args)
+        }
+        Command::Get(args) => get::run(&args),
+        Command::Ls(args) => ls::run(&args),
     }
 }
 

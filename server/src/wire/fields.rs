@@ -15,17 +15,33 @@ use crate::{
 #[derive(Debug)]
 pub struct Fields {
     map: Map<String, Value>,
+    /// Where in the body the object is; empty for the body itself.
+    at: String,
 }
 
 impl Fields {
     /// Parses a request body.
     pub fn parse(body: &[u8]) -> ApiResult<Self> {
         match serde_json::from_slice(body) {
-            Ok(Value::Object(map)) => Ok(Self { map }),
+            Ok(Value::Object(map)) => Ok(Self { map, at: String::new() }),
             Ok(_) => Err(ApiError::bad_request("Request should be a JSON dictionary")),
             Err(e) => Err(ApiError::bad_request(format!("Invalid JSON in request body: {e}"))
                 .with_code("invalid_json")),
         }
+    }
+
+    /// An object inside a body, at e.g. `tools[0]`: errors name its fields from there.
+    pub fn within(at: impl Into<String>, value: Value) -> ApiResult<Self> {
+        let at = at.into();
+        match value {
+            Value::Object(map) => Ok(Self { map, at }),
+            _ => Err(wrong_type(&at, "dict")),
+        }
+    }
+
+    /// How errors call the field `name`.
+    pub fn label(&self, name: &str) -> String {
+        if self.at.is_empty() { name.to_owned() } else { format!("{}.{name}", self.at) }
     }
 
     /// Removes a field; `None` when it is absent or null.
@@ -38,7 +54,7 @@ impl Fields {
         match self.take(name) {
             None => Ok(default),
             Some(Value::Bool(b)) => Ok(b),
-            Some(_) => Err(wrong_type(name, "bool")),
+            Some(_) => Err(wrong_type(&self.label(name), "bool")),
         }
     }
 
@@ -47,7 +63,7 @@ impl Fields {
         match self.take(name) {
             None => Ok(None),
             Some(Value::String(s)) => Ok(Some(s)),
-            Some(_) => Err(wrong_type(name, "str")),
+            Some(_) => Err(wrong_type(&self.label(name), "str")),
         }
     }
 
@@ -65,9 +81,10 @@ impl Fields {
 
     /// A count of at least `min`.
     pub fn count(&mut self, name: &str, min: i128, default: usize) -> ApiResult<usize> {
-        match self.optional_int(name, name)? {
+        let label = self.label(name);
+        match self.optional_int(name, &label)? {
             None => Ok(default),
-            Some(i) => to_count(name, i, min),
+            Some(i) => to_count(&label, i, min),
         }
     }
 
@@ -75,8 +92,8 @@ impl Fields {
     pub fn number(&mut self, name: &str, bounds: Bounds, default: f64) -> ApiResult<f64> {
         match self.take(name) {
             None => Ok(default),
-            Some(Value::Number(n)) => bounds.check(name, &n),
-            Some(_) => Err(wrong_type(name, "('float', 'int')")),
+            Some(Value::Number(n)) => bounds.check(&self.label(name), &n),
+            Some(_) => Err(wrong_type(&self.label(name), "('float', 'int')")),
         }
     }
 
@@ -84,8 +101,8 @@ impl Fields {
     pub fn float(&mut self, name: &str, bounds: Bounds, default: f64) -> ApiResult<f64> {
         match self.take(name) {
             None => Ok(default),
-            Some(Value::Number(n)) if n.is_f64() => bounds.check(name, &n),
-            Some(_) => Err(wrong_type(name, "float")),
+            Some(Value::Number(n)) if n.is_f64() => bounds.check(&self.label(name), &n),
+            Some(_) => Err(wrong_type(&self.label(name), "float")),
         }
     }
 
@@ -94,7 +111,7 @@ impl Fields {
         match self.take(name) {
             None => Ok(None),
             Some(Value::Object(map)) => Ok(Some(map)),
-            Some(_) => Err(wrong_type(name, "dict")),
+            Some(_) => Err(wrong_type(&self.label(name), "dict")),
         }
     }
 
@@ -104,9 +121,11 @@ impl Fields {
             None => Ok(None),
             Some(Value::Array(items)) if items.len() <= max => Ok(Some(items)),
             Some(Value::Array(_)) => {
-                Err(ApiError::field(name, format!("{name} must have at most {max} items")))
+                let label = self.label(name);
+                let message = format!("{label} must have at most {max} items");
+                Err(ApiError::field(label, message))
             }
-            Some(_) => Err(wrong_type(name, "list")),
+            Some(_) => Err(wrong_type(&self.label(name), "list")),
         }
     }
 
@@ -119,10 +138,10 @@ impl Fields {
 
     /// Refuses whatever has not been taken, by name.
     pub fn finish(self) -> ApiResult<()> {
-        match self.map.into_iter().find(|(_, v)| !v.is_null()) {
+        match self.map.iter().find(|(_, v)| !v.is_null()) {
             None => Ok(()),
             Some((name, _)) => {
-                let name = quoted(&name);
+                let name = self.label(&quoted(name));
                 let message = format!("{name} is not a field that this server honours; remove it");
                 Err(ApiError::unsupported(name, message))
             }
@@ -236,6 +255,15 @@ mod tests {
         let mut f = fields(r#"{"a":null,"b":null}"#);
         assert!(f.bool("a", true).unwrap());
         f.finish().unwrap();
+    }
+
+    #[test]
+    fn nested_fields_are_named_in_full() {
+        let nested = || Fields::within("a[1]", serde_json::json!({"b": 1})).unwrap();
+        assert_eq!(nested().string("b").unwrap_err().message, "a[1].b must be of type str");
+        assert_eq!(nested().finish().unwrap_err().param.as_deref(), Some("a[1].b"));
+        let e = Fields::within("a[1]", serde_json::json!(2)).unwrap_err();
+        assert_eq!(e.message, "a[1] must be of type dict");
     }
 
     #[test]

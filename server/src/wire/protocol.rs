@@ -64,6 +64,9 @@ pub trait Reply: Debug + Send {
     /// The events of a failure.
     fn fail(&mut self, error: &ApiError) -> Vec<Bytes>;
 
+    /// Sees a token of an answer that is to be whole, for what an [`Answer`] does not keep.
+    fn observe(&mut self, _choice: usize, _step: &Step) {}
+
     /// The whole response; `answers` has one item per choice.
     fn whole(self: Box<Self>, answers: Vec<Answer>) -> Value;
 

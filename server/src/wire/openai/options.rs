@@ -144,7 +144,7 @@ fn max_tokens(body: &mut Fields) -> ApiResult<Option<usize>> {
     Ok(Some(count))
 }
 
-fn take_penalties(body: &mut Fields, sampling: &mut Sampling) -> ApiResult<()> {
+pub(in crate::wire) fn take_penalties(body: &mut Fields, sampling: &mut Sampling) -> ApiResult<()> {
     sampling.repetition_penalty = body.number("repetition_penalty", Bounds::NOT_NEGATIVE, 0.0)?;
     sampling.repetition_context_size = body.count("repetition_context_size", 0, 20)?;
     sampling.presence_penalty = body.number("presence_penalty", Bounds::ANY, 0.0)?;
@@ -190,7 +190,7 @@ fn refuse_other_models(body: &mut Fields) -> ApiResult<()> {
     }
 }
 
-fn take_seed(body: &mut Fields) -> ApiResult<Option<u64>> {
+pub(in crate::wire) fn take_seed(body: &mut Fields) -> ApiResult<Option<u64>> {
     match body.optional_int("seed", "seed")? {
         None => Ok(None),
         Some(i) if i < 0 => Err(ApiError::field("seed", "seed must be at least 0")),
@@ -200,7 +200,7 @@ fn take_seed(body: &mut Fields) -> ApiResult<Option<u64>> {
     }
 }
 
-fn take_logit_bias(body: &mut Fields) -> ApiResult<BTreeMap<u32, f64>> {
+pub(in crate::wire) fn take_logit_bias(body: &mut Fields) -> ApiResult<BTreeMap<u32, f64>> {
     let Some(map) = body.object("logit_bias")? else {
         return Ok(BTreeMap::new());
     };
@@ -224,7 +224,7 @@ fn bias(value: &Value) -> Option<f64> {
     Some(wide).filter(|f| (*f as f32).is_finite())
 }
 
-fn take_stop(body: &mut Fields) -> ApiResult<Vec<String>> {
+pub(in crate::wire) fn take_stop(body: &mut Fields) -> ApiResult<Vec<String>> {
     let words = match body.take("stop") {
         None => return Ok(Vec::new()),
         Some(Value::String(s)) if s.is_empty() => return Ok(Vec::new()),
@@ -302,7 +302,7 @@ fn refuse_unhonoured(body: &mut Fields) -> ApiResult<()> {
     Ok(())
 }
 
-pub(super) fn refuse_unless(
+pub(in crate::wire) fn refuse_unless(
     body: &mut Fields,
     name: &str,
     message: &str,

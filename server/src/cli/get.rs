@@ -1,0 +1,32 @@
+//! `verbatim get`: a model from a hub.
+
+use anyhow::Result;
+use indicatif::ProgressBar;
+
+use super::{
+    args::GetArgs,
+    output::{note, print},
+};
+use crate::hub::{Progress, Settings, fetch};
+
+pub(super) fn run(args: &GetArgs) -> Result<()> {
+    let fetched = fetch(&Settings::from_env()?, &args.name, &args.revision, &mut Told)?;
+    note(&format!("{} files, {} of them new\n", fetched.files, fetched.new));
+    print(&format!("{}\n", fetched.dir.display()))?;
+    Ok(())
+}
+
+/// Progress on standard error; bars only where it is a terminal.
+struct Told;
+
+impl Progress for Told {
+    fn file(&mut self, file: &str, n: usize, of: usize) {
+        note(&format!("{n}/{of} {file}\n"));
+    }
+
+    fn bar(&mut self) -> ProgressBar {
+        ProgressBar::new(0)
+    }
+
+    fn verified(&mut self, _: &str, _: bool) {}
+}
