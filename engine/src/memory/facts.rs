@@ -111,22 +111,26 @@ pub struct LayerFacts {
     pub keys: Heads,
     /// Keys that it attends to at most.
     pub window: Option<u64>,
+    /// Width of a gate on attention's output.
+    pub gate: u64,
 }
 
 impl LayerFacts {
-    /// What it takes, by measurement (`harness fit-check`): the MLP with attention still or already
+    /// What it takes, by measurement (`just fit-check`): the MLP with attention still or already
     /// there, and attention where queries and keys are wide.
     pub fn phases(self) -> Vec<Phase> {
-        let Self { hidden, inner, heads, keys, window } = self;
+        let Self { hidden, inner, heads, keys, window, gate } = self;
         let (q, k) = (heads * keys.width, keys.count * keys.width);
-        let mixed = Phase {
-            half: 18 * hidden + 3 * inner + 5 * q + 2 * k,
-            single: (15 * hidden + 7 * inner + 11 * q) / 2 + k,
+        let phase = |half: u64, single: u64| Phase {
+            half: half / 2 + 4 * gate,
+            single: single / 2 + 4 * gate,
             wide: 0,
             heads,
             window,
         };
-        let attention = Phase { half: 12 * q + 6 * k, single: 17 * q / 2 + 4 * k, ..mixed };
-        vec![mixed, attention]
+        vec![
+            phase(32 * hidden + 6 * inner + 8 * q + 6 * k, 11 * hidden + 6 * inner + 11 * q + k),
+            phase(17 * q + 25 * k, 15 * q + 10 * k),
+        ]
     }
 }

@@ -10,8 +10,11 @@ use crate::{
 const LOGITS: u64 = 6;
 /// Those of them that wait until the token is read.
 const PENDING_LOGITS: u64 = 2;
-/// Constants that models make once: tables of activations, rotations, scales.
-const CONSTANTS: u64 = 384 << 10;
+/// Constants that models make once: rotations, scales, and for half precision tables of activations.
+const CONSTANTS: u64 = 96 << 10;
+const TABLES: u64 = 320 << 10;
+/// Scores of tiles in relation to those of all keys at once: several tiles are there at a time.
+const TILED: (u64, u64) = (5, 4);
 
 /// Bytes of a call with `tokens` tokens which attend to `keys`; `format` says how keys are packed.
 pub fn bytes(
@@ -25,7 +28,8 @@ pub fn bytes(
     let most = facts.phases.iter().map(phase).max().unwrap_or(0);
     let throughout = tokens.saturating_mul(facts.throughout * dtype.bytes());
     let logits = if tokens == 1 { LOGITS * facts.vocab * dtype.bytes() } else { 0 };
-    most.saturating_add(throughout).saturating_add(logits).saturating_add(CONSTANTS)
+    let constants = if dtype == Dtype::F32 { CONSTANTS } else { CONSTANTS + TABLES };
+    most.saturating_add(throughout).saturating_add(logits).saturating_add(constants)
 }
 
 /// Bytes that a sequence's next step keeps until it is read.
@@ -44,12 +48,9 @@ fn phase_bytes(
     let row = own * dtype.bytes() + phase.wide * Dtype::F32.bytes();
     let keys = phase.window.map_or(keys, |window| keys.min(window + tokens));
     // A score per head, and the mask.
-    let tiled = format.is_some_and(|f| f.attention() == KvAttention::Fused);
+    let fused = format.is_some_and(|f| f.attention() == KvAttention::Fused);
     let scores = phase.heads * dtype.bytes();
     let per_key = if phase.heads == 0 { 0 } else { scores + 1 };
-    let per_key = if tiled { per_key * TILED.0 / TILED.1 } else { per_key };
+    let per_key = if fused && dtype != Dtype::F32 { per_key * TILED.0 / TILED.1 } else { per_key };
     tokens.saturating_mul(row.saturating_add(keys.saturating_mul(per_key)))
 }
-
-/// Scores of tiles in relation to those of all keys at once: several tiles are there at a time.
-const TILED: (u64, u64) = (5, 4);

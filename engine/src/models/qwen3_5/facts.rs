@@ -103,12 +103,13 @@ impl Qwen35Config {
         let (hidden, inner) = (self.hidden_size as u64, self.intermediate_size as u64);
         let conv = self.conv_dim() as u64;
         let delta = Phase {
-            half: 8 * hidden + inner + 6 * conv,
-            single: 4 * hidden + inner + 3 * conv,
+            half: 15 * hidden / 2 + 3 * conv,
+            single: 5 * (hidden + conv) / 2 + inner,
             wide: (self.value_dim() * self.linear_key_head_dim) as u64,
             ..Phase::default()
         };
-        let attention = LayerFacts { hidden, inner, heads, keys, window: None };
+        let gate = heads * keys.width;
+        let attention = LayerFacts { hidden, inner, heads, keys, window: None, gate };
         let before_last = 0..self.num_hidden_layers.saturating_sub(1);
         let full = before_last.clone().any(|layer| !self.is_linear(layer));
         let linear = before_last.clone().any(|layer| self.is_linear(layer));
