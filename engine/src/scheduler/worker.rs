@@ -207,7 +207,9 @@ impl Worker<'_> {
         if let Some(batch) = &mut self.batch {
             batch.fail(&Error::ShuttingDown);
         }
-        if let Some(job) = self.next.take() {
+        let waiting = self.next.take().into_iter().chain(self.jobs.try_iter());
+        for job in waiting {
+            self.status.remove_queued();
             let _ = job.events.try_send(Event::Failed(Error::ShuttingDown));
         }
         self.status.set_active(0);
@@ -274,16 +276,28 @@ impl Worker<'_> {
         self.active.len() + self.batch.as_ref().map_or(0, Batch::len)
     }
 
-    /// Gives each running sequence one turn; false when all of them wait for their readers.
+    /// A token for each sequence that generates, and a prompt's chunk for one of those that still
+    /// read theirs, another one each round: however many long prompts come in, whoever streams waits
+    /// for one chunk per token. False when all of them wait for their readers.
     fn round(&mut self) -> bool {
         let mut worked = self.batched_turn();
+        let mut had_a_chunk = None;
         for _ in 0..self.active.len() {
             let Some(mut sequence) = self.active.pop_front() else { break };
+            let prefills = sequence.decoder.prefills();
+            if prefills && had_a_chunk.is_some() {
+                self.active.push_back(sequence);
+                continue;
+            }
             let context = &self.context;
             match contained("a sequence", || Ok(sequence.turn(context))) {
                 Ok(Turn::Continues) => {
                     worked = true;
-                    self.active.push_back(sequence);
+                    if prefills {
+                        had_a_chunk = Some(sequence);
+                    } else {
+                        self.active.push_back(sequence);
+                    }
                 }
                 Ok(Turn::Waits) => self.active.push_back(sequence),
                 Ok(Turn::Ended) => worked = true,
@@ -294,6 +308,8 @@ impl Worker<'_> {
             }
             self.status.record_progress();
         }
+        // Behind the others: one of them is next.
+        self.active.extend(had_a_chunk);
         self.status.set_active(self.running());
         self.status.record_memory();
         worked
