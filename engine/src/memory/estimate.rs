@@ -238,3 +238,6 @@ pub(super) fn greatest(low: u64, high: u64, fits: impl Fn(u64) -> bool) -> Optio
     }
     Some(low)
 }
+
+#[cfg(test)]
+mod tests;

@@ -111,19 +111,17 @@ pub struct LayerFacts {
     pub keys: Heads,
     /// Keys that it attends to at most.
     pub window: Option<u64>,
-    /// Width of a gate on attention's output.
-    pub gate: u64,
 }
 
 impl LayerFacts {
     /// What it takes, by measurement (`just fit-check`): the MLP with attention still or already
     /// there, and attention where queries and keys are wide.
     pub fn phases(self) -> Vec<Phase> {
-        let Self { hidden, inner, heads, keys, window, gate } = self;
+        let Self { hidden, inner, heads, keys, window } = self;
         let (q, k) = (heads * keys.width, keys.count * keys.width);
         let phase = |half: u64, single: u64| Phase {
-            half: half / 2 + 4 * gate,
-            single: single / 2 + 4 * gate,
+            half: half / 2,
+            single: single / 2,
             wide: 0,
             heads,
             window,

@@ -195,7 +195,6 @@ impl Gemma4Config {
             heads: self.num_attention_heads as u64,
             keys: self.keys(layer),
             window: sliding.then_some(self.sliding_window as u64),
-            gate: 0,
         };
         let mut phases = facts.phases();
         if let Some(Experts { top_k, intermediate_size: inner, .. }) = self.experts {

@@ -229,7 +229,6 @@ impl ModelFacts for LlamaConfig {
             heads: heads as u64,
             keys,
             window: None,
-            gate: 0,
         };
         // Nobody asks for what the last layer makes of a prompt's chunk.
         let phases = if self.num_hidden_layers > 1 { layer.phases() } else { Vec::new() };

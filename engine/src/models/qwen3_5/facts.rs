@@ -97,25 +97,53 @@ impl Qwen35Config {
         changed.collect()
     }
 
-    /// What layers take. The delta rule keeps each token's memory until the chunk's outputs are put
-    /// together; nobody asks for what the last layer makes of a prompt's chunk.
+    /// What layers take, by measurement (`just fit-check`); nobody asks for what the last layer makes
+    /// of a prompt's chunk.
     fn phases(&self, heads: u64, keys: Heads) -> Vec<Phase> {
+        let before_last = 0..self.num_hidden_layers.saturating_sub(1);
+        let full = before_last.clone().any(|layer| !self.is_linear(layer));
+        let linear = before_last.clone().any(|layer| self.is_linear(layer));
+        let mut phases = Vec::new();
+        if linear {
+            phases.extend(self.delta_phases());
+        }
+        if full {
+            phases.extend(self.attention_phases(heads, keys, linear));
+        }
+        phases
+    }
+
+    /// The delta rule itself, which keeps each token's memory until the chunk's outputs are put
+    /// together, and what lies around it.
+    fn delta_phases(&self) -> [Phase; 2] {
         let (hidden, inner) = (self.hidden_size as u64, self.intermediate_size as u64);
         let conv = self.conv_dim() as u64;
-        let delta = Phase {
+        let rule = Phase {
             half: 15 * hidden / 2 + 3 * conv,
             single: 5 * (hidden + conv) / 2 + inner,
             wide: (self.value_dim() * self.linear_key_head_dim) as u64,
             ..Phase::default()
         };
+        let around = Phase {
+            half: 16 * hidden + 3 * inner + 20 * conv,
+            single: (11 * hidden + 6 * inner + 27 * conv) / 2,
+            ..Phase::default()
+        };
+        [rule, around]
+    }
+
+    /// Full attention with its gate, beside what the recurrent layers around it still hold.
+    fn attention_phases(&self, heads: u64, keys: Heads, beside_linear: bool) -> Vec<Phase> {
+        let (hidden, inner) = (self.hidden_size as u64, self.intermediate_size as u64);
         let gate = heads * keys.width;
-        let attention = LayerFacts { hidden, inner, heads, keys, window: None, gate };
-        let before_last = 0..self.num_hidden_layers.saturating_sub(1);
-        let full = before_last.clone().any(|layer| !self.is_linear(layer));
-        let linear = before_last.clone().any(|layer| self.is_linear(layer));
-        let mut phases = if full { attention.phases() } else { Vec::new() };
-        phases.extend(linear.then_some(delta));
-        phases
+        let conv = if beside_linear { self.conv_dim() as u64 } else { 0 };
+        let layer = LayerFacts { hidden, inner, heads, keys, window: None };
+        let with_gate = |phase: Phase| Phase {
+            half: phase.half + gate + 18 * conv,
+            single: phase.single + gate + 25 * conv / 2,
+            ..phase
+        };
+        layer.phases().into_iter().map(with_gate).collect()
     }
 }
 
