@@ -53,6 +53,7 @@ pub fn report(
         Condition::Ready => (StatusCode::OK, "ok"),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
     };
+    let memory = health.memory;
     let body = json!({
         "status": status,
         "worker": condition.word(),
@@ -62,6 +63,13 @@ pub fn report(
         "seconds_since_progress": health.since_progress.as_secs_f64(),
         "kv_cache": kv.to_string(),
         "prompt_cache": prompt_cache(&health.cache),
+        "memory": {
+            "budget_bytes": memory.budget,
+            "reserved_bytes": memory.reserved,
+            "active_bytes": memory.active,
+            "peak_bytes": memory.peak,
+            "cached_bytes": memory.cached,
+        },
     });
     (code, body)
 }
