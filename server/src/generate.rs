@@ -15,7 +15,9 @@ use crate::{
     core::{Answer, Event, Outcome, Prepared, Running},
     error::{ApiError, ApiResult},
     http::{HeldBody, json_response},
-    limits, sse,
+    limits,
+    metrics::InGeneration,
+    sse,
     state::AppState,
     wire::protocol::{Ask, Protocol, Reply},
 };
@@ -29,8 +31,11 @@ pub async fn answer(
     let body = state.bodies.read(request).await?;
     let parsed = prepare(&state, protocol, body).await?;
     let Parsed { stream, choices, prepared, reply } = parsed;
-    let running =
-        Answering { running: Running::start(&state.engine, prepared)?, cut: state.cutting() };
+    let running = Answering {
+        running: Running::start(&state.engine, prepared)?,
+        counted: state.metrics.generation(choices),
+        cut: state.cutting(),
+    };
     if stream {
         let (sender, response) = sse::response();
         let span = tracing::Span::current();
@@ -54,15 +59,20 @@ pub async fn count(
 /// A generation that the server's end can cut off. Dropping it cancels the work.
 struct Answering {
     running: Running,
+    counted: InGeneration,
     cut: watch::Receiver<bool>,
 }
 
 impl Answering {
     async fn next(&mut self) -> Option<(usize, Event)> {
-        tokio::select! {
+        let next = tokio::select! {
             event = self.running.next() => event,
             _ = self.cut.wait_for(|cut| *cut) => Some((0, Event::Failed(EngineError::ShuttingDown))),
+        };
+        if let Some((choice, event)) = &next {
+            self.counted.observe(*choice, event);
         }
+        next
     }
 }
 

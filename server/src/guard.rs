@@ -1,9 +1,10 @@
-//! What every request passes: its id, the origin rule, CORS headers, and a log line.
+//! What every request passes: its id, the origin rule, its key, CORS headers, counters and a log line.
 
 use std::{sync::Arc, time::Instant};
 
 use axum::{
-    extract::{Request, State},
+    body::Body,
+    extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -11,7 +12,16 @@ use axum::{
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::{generate::rounded, limits, state::AppState, wire::anthropic};
+use crate::{
+    error::ApiResult,
+    generate::rounded,
+    http::Held,
+    keys::Admitted,
+    limits, metrics,
+    routes::{Endpoint, route},
+    state::AppState,
+    wire::anthropic,
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -31,33 +41,58 @@ async fn checked(state: &AppState, id: &str, request: Request, next: Next) -> Re
     let anthropic = anthropic::errors::is_ours(request.uri().path(), request.headers());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let asked_headers = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
-    let mut response = match state.config.origins.check(request.headers()) {
-        Err(e) => e.into_response(),
-        Ok(foreign) => {
-            let mut response = if method == Method::OPTIONS {
-                StatusCode::NO_CONTENT.into_response()
-            } else {
-                next.run(request).await
-            };
-            if let Some(origin) = foreign {
-                allow(response.headers_mut(), origin, asked_headers);
-            }
-            response
-        }
-    };
+    let matched = request.extensions().get::<MatchedPath>().and_then(|m| route(m.as_str()));
+    let mut in_flight = state.metrics.request(matched.map_or(metrics::OTHER, |(path, _)| path));
+    let (mut response, admitted) = judged(state, matched.map(|(_, e)| e), request, next).await;
     if anthropic {
         anthropic::errors::reword(&mut response, id);
     }
+    let status = response.status().as_u16();
+    in_flight.answered(status);
     // Quoted, so that no client can break a line or colour the log.
     tracing::info!(
         method = %method,
         path = ?path,
-        status = response.status().as_u16(),
+        status,
+        key = admitted.name.as_deref(),
         ms = rounded(started.elapsed().as_secs_f64() * 1e3),
         "answered"
     );
-    response
+    response.map(|body| Body::new(Held::new(body, (in_flight, admitted.place))))
+}
+
+/// The response, and who asked as far as it matters.
+async fn judged(
+    state: &AppState,
+    endpoint: Option<Endpoint>,
+    request: Request,
+    next: Next,
+) -> (Response, Admitted) {
+    let asked_headers = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    let foreign = match state.config.origins.check(request.headers()) {
+        Ok(foreign) => foreign,
+        Err(e) => return (e.into_response(), Admitted::default()),
+    };
+    let (mut response, admitted) = if request.method() == Method::OPTIONS {
+        (StatusCode::NO_CONTENT.into_response(), Admitted::default())
+    } else {
+        match admit(state, endpoint, &request) {
+            Ok(admitted) => (next.run(request).await, admitted),
+            Err(e) => (e.into_response(), Admitted::default()),
+        }
+    };
+    if let Some(origin) = foreign {
+        allow(response.headers_mut(), origin, asked_headers);
+    }
+    (response, admitted)
+}
+
+/// Paths that do not exist need a key as well. What takes a place of the key are POSTs: they work.
+fn admit(state: &AppState, endpoint: Option<Endpoint>, request: &Request) -> ApiResult<Admitted> {
+    if endpoint.is_some_and(|e| e.is_public(state.config.public_metrics)) {
+        return Ok(Admitted::default());
+    }
+    state.config.keys.admit(request.headers(), request.method() == Method::POST)
 }
 
 fn allow(headers: &mut HeaderMap, origin: HeaderValue, asked_headers: Option<HeaderValue>) {

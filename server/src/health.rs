@@ -20,6 +20,9 @@ pub enum Condition {
 }
 
 impl Condition {
+    /// Every condition.
+    pub const ALL: &[Self] = &[Self::Ready, Self::Stuck, Self::Dead, Self::Draining];
+
     /// Judges the worker; `stuck_after` bounds the time without a completed step.
     pub fn of(health: &Health, stuck_after: Duration, draining: bool) -> Self {
         match health.state {
@@ -30,7 +33,8 @@ impl Condition {
         }
     }
 
-    fn word(self) -> &'static str {
+    /// Its name in `/health` and `/metrics`.
+    pub fn word(self) -> &'static str {
         match self {
             Self::Ready => "ready",
             Self::Stuck => "stuck",
@@ -42,13 +46,7 @@ impl Condition {
 
 /// Status and body of `/health`. `status` has the two values of mlx-lm's server; `kv` is how keys and
 /// values are kept.
-pub fn report(
-    health: &Health,
-    stuck_after: Duration,
-    draining: bool,
-    kv: &KvQuantization,
-) -> (StatusCode, Value) {
-    let condition = Condition::of(health, stuck_after, draining);
+pub fn report(health: &Health, condition: Condition, kv: &KvQuantization) -> (StatusCode, Value) {
     let (code, status) = match condition {
         Condition::Ready => (StatusCode::OK, "ok"),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
@@ -111,7 +109,8 @@ mod tests {
         let since_progress = Duration::from_secs(seconds);
         let health = Health { state, since_progress, cache, ..Health::default() };
         let kv = KvQuantization::default();
-        let (status, body) = report(&health, Duration::from_secs(10), draining, &kv);
+        let condition = Condition::of(&health, Duration::from_secs(10), draining);
+        let (status, body) = report(&health, condition, &kv);
         assert_eq!((status.as_u16(), body["worker"].as_str()), (code, Some(word)));
         assert_eq!(body["status"] == "ok", code == 200);
         assert_eq!(

@@ -31,6 +31,19 @@ pub const MAX_ORIGIN_BYTES: usize = 512;
 /// Longest request id taken over from a client, in bytes.
 pub const MAX_REQUEST_ID_BYTES: usize = 64;
 
+/// Largest configuration file, in bytes.
+pub const MAX_CONFIG_FILE_BYTES: u64 = 1 << 20;
+/// API keys of one server.
+pub const MAX_API_KEYS: usize = 1_024;
+/// Longest API key, in bytes.
+pub const MAX_API_KEY_BYTES: usize = 512;
+/// Longest name of an API key, in bytes.
+pub const MAX_KEY_NAME_BYTES: usize = 64;
+/// Largest file of API keys, in bytes.
+pub const MAX_KEY_FILE_BYTES: u64 = 1 << 20;
+/// Most requests at the same time that `--max-requests-per-key` may allow.
+pub const MAX_REQUESTS_PER_KEY: usize = 1 << 16;
+
 /// Prompts rendered and tokenized at the same time.
 pub const MAX_PREPARING: usize = 2;
 /// Adapters read and mounted at the same time.

@@ -19,6 +19,8 @@ use crate::{
     guard::guard,
     health,
     http::json_response,
+    metrics::{self, Facts},
+    openapi,
     state::AppState,
     wire::{
         anthropic::{self, Messages},
@@ -58,6 +60,10 @@ pub enum Endpoint {
     Adapter,
     /// Whether the server can do its work.
     Health,
+    /// Counters for a monitoring system.
+    Metrics,
+    /// This API's description.
+    OpenApi,
     /// The chat page.
     Page,
 }
@@ -79,10 +85,26 @@ pub const ROUTES: &[(&str, Endpoint)] = &[
     ("/v1/adapters", Endpoint::Adapters),
     ("/v1/adapters/{name}", Endpoint::Adapter),
     ("/health", Endpoint::Health),
+    ("/metrics", Endpoint::Metrics),
+    ("/openapi.json", Endpoint::OpenApi),
     ("/", Endpoint::Page),
 ];
 
+/// The route of the path template that a request matched.
+pub fn route(template: &str) -> Option<(&'static str, Endpoint)> {
+    ROUTES.iter().find(|(path, _)| *path == template).copied()
+}
+
 impl Endpoint {
+    /// Whether it is answered without a key.
+    pub fn is_public(self, public_metrics: bool) -> bool {
+        match self {
+            Self::Health | Self::Page => true,
+            Self::Metrics => public_metrics,
+            _ => false,
+        }
+    }
+
     fn handler(self) -> MethodRouter<Arc<AppState>> {
         match self {
             Self::Chat => post(|State(state): State<Arc<AppState>>, request: Request| {
@@ -108,6 +130,8 @@ impl Endpoint {
             Self::Adapters => get(adapters::list_all).post(adapters::add),
             Self::Adapter => delete(adapters::remove),
             Self::Health => get(report_health),
+            Self::Metrics => get(report_metrics),
+            Self::OpenApi => get(describe),
             Self::Page => get(page),
         }
     }
@@ -148,9 +172,23 @@ async fn one_model(
 
 async fn report_health(State(state): State<Arc<AppState>>) -> Response {
     let kv = &state.engine.model().kv;
-    let (status, body) =
-        health::report(&state.health(), state.config.stuck_after, state.is_draining(), kv);
+    let health = state.health();
+    let (status, body) = health::report(&health, state.condition(&health), kv);
     json_response(status, &body)
+}
+
+async fn report_metrics(State(state): State<Arc<AppState>>) -> Response {
+    let health = state.health();
+    let condition = state.condition(&health);
+    let facts = Facts { health, condition, model: &state.model_id, started: state.created };
+    let mut response = Response::new(Body::from(metrics::report(&state.metrics, &facts)));
+    let content_type = HeaderValue::from_static(metrics::CONTENT_TYPE);
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
+}
+
+async fn describe() -> Response {
+    json_response(StatusCode::OK, &openapi::document())
 }
 
 async fn page() -> Response {

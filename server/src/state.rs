@@ -17,8 +17,11 @@ use crate::{
     adapters::AdapterRoot,
     core::Rendering,
     error::ApiResult,
+    health::Condition,
     http::BodyReader,
+    keys::Keys,
     limits,
+    metrics::Metrics,
     origin::OriginPolicy,
     version,
     vocabulary::TokenizerVocabulary,
@@ -45,6 +48,10 @@ pub struct ServeConfig {
     pub stuck_after: Duration,
     /// Which web pages may ask.
     pub origins: OriginPolicy,
+    /// Who may ask.
+    pub keys: Keys,
+    /// `/metrics` needs no key.
+    pub public_metrics: bool,
     /// The model's name; the directory's when `None`.
     pub model_name: Option<String>,
     /// How much is stored of the Responses endpoint, and how long.
@@ -64,6 +71,8 @@ impl Default for ServeConfig {
             body_timeout: limits::DEFAULT_BODY_TIMEOUT,
             stuck_after: limits::DEFAULT_STUCK_AFTER,
             origins: OriginPolicy::default(),
+            keys: Keys::default(),
+            public_metrics: false,
             model_name: None,
             responses: Bounds::default(),
             ignore_hosted_tools: false,
@@ -94,6 +103,8 @@ pub struct AppState {
     pub mounting: Arc<Semaphore>,
     /// Reads request bodies.
     pub bodies: BodyReader,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// Responses that can be referred to.
     pub responses: Arc<Shared>,
     aliases: Vec<String>,
@@ -143,6 +154,7 @@ impl AppState {
             preparing: Arc::new(Semaphore::new(limits::MAX_PREPARING)),
             mounting: Arc::new(Semaphore::new(limits::MAX_MOUNTING)),
             bodies: BodyReader::new(config.max_body_bytes, config.body_timeout),
+            metrics: Arc::default(),
             responses: Arc::new(Shared::new(config.responses)),
             config,
             aliases,
@@ -167,6 +179,11 @@ impl AppState {
     /// The worker's condition.
     pub fn health(&self) -> Health {
         (self.probe)()
+    }
+
+    /// How that condition is to be judged.
+    pub fn condition(&self, health: &Health) -> Condition {
+        Condition::of(health, self.config.stuck_after, self.is_draining())
     }
 
     /// Refuses new generations from now on.

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use verbatim_engine::{Sampling, limits as engine_limits};
 
 use super::{
-    adapters::AdapterArgs, kv::KvArgs, memory::MemoryArgs, prompt_cache::PromptCacheArgs,
-    responses::ResponsesArgs,
+    adapters::AdapterArgs, keys::KeyArgs, kv::KvArgs, memory::MemoryArgs,
+    prompt_cache::PromptCacheArgs, responses::ResponsesArgs,
 };
 use crate::{
     hub::RepoId,
@@ -89,6 +89,9 @@ pub enum Command {
     SIGTERM or SIGINT lets running requests finish (see --drain-timeout); a second one ends at once.\n\
     The line `verbatim: serving NAME at URL` on standard output says that the server is ready.")]
 pub struct ServeArgs {
+    /// File with settings: TOML, with the names of these flags; flags that are given win
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Directory of the model, or its name in the hub's cache (see `verbatim get`)
     #[arg(long, value_name = "DIR|ORG/NAME")]
     pub model: PathBuf,
@@ -143,6 +146,9 @@ pub struct ServeArgs {
     /// Seconds that running requests get after SIGTERM
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub drain_timeout: Duration,
+    /// Who may use the server.
+    #[command(flatten)]
+    pub keys: KeyArgs,
     /// Adapters.
     #[command(flatten)]
     pub adapters: AdapterArgs,
@@ -501,7 +507,7 @@ fn sequence_length(text: &str) -> Result<usize, String> {
     bounded(text, engine_limits::MAX_CALIBRATION_TOKENS)
 }
 
-fn positive(text: &str) -> Result<usize, String> {
+pub(super) fn positive(text: &str) -> Result<usize, String> {
     bounded(text, 1 << 40)
 }
 

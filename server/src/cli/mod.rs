@@ -2,10 +2,12 @@
 
 mod adapters;
 pub mod args;
+mod config_file;
 mod fit;
 mod generate;
 mod get;
 mod inspect;
+mod keys;
 mod kv;
 mod kv_plan;
 mod logits;
@@ -25,11 +27,22 @@ use clap::{CommandFactory, FromArgMatches};
 use crate::{logging, version};
 use args::{Cli, Command};
 
+/// Exit status for arguments that make no sense, as clap has it.
+const WRONG_USAGE: u8 = 2;
+
 /// Parses the arguments, runs the command and tells how it went: 0 for success, 1 for a failure, 2
 /// for wrong usage.
 pub fn main() -> ExitCode {
     // The version in `args` is a constant; MLX tells its own only at run time.
-    let matches = Cli::command().version(version::long().leak() as &str).get_matches();
+    let command = Cli::command().version(version::long().leak() as &str);
+    let given = match config_file::expand(std::env::args_os().collect(), &command) {
+        Ok(given) => given,
+        Err(e) => {
+            output::error(&format!("{e:#}"));
+            return ExitCode::from(WRONG_USAGE);
+        }
+    };
+    let matches = command.get_matches_from(given);
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
         Err(e) => e.exit(),

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     accept::{AcceptOptions, serve},
     core::Rendering,
+    keys::Keys,
     limits,
     origin::OriginPolicy,
     routes::router,
@@ -30,8 +31,9 @@ use crate::{
 
 pub(super) fn run(args: &ServeArgs) -> Result<()> {
     let runtime = runtime()?;
+    let keys = args.keys.keys()?;
     // A taken port is told before the model is loaded.
-    let socket = runtime.block_on(bind(&args.host, args.port))?;
+    let socket = runtime.block_on(bind(args, &keys))?;
     let template = args.chat_template.as_deref().map(template_text).transpose()?;
     let kv = args.kv.setting(&args.model)?;
     let adapter_root = args.adapters.root()?;
@@ -52,6 +54,8 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
         body_timeout: args.body_timeout,
         stuck_after: args.stuck_after,
         origins: OriginPolicy::new(&args.host, &args.allowed_origins),
+        keys,
+        public_metrics: args.keys.public_metrics,
         model_name: args.model_name.clone(),
         responses: args.responses.bounds(),
         ignore_hosted_tools: args.responses.ignore_hosted_tools,
@@ -82,12 +86,14 @@ fn runtime() -> Result<Runtime> {
         .context("cannot start the I/O threads")
 }
 
-async fn bind(host: &str, port: u16) -> Result<TcpSocket> {
-    let address = lookup_host((host, port))
+async fn bind(args: &ServeArgs, keys: &Keys) -> Result<TcpSocket> {
+    let host = args.host.as_str();
+    let address = lookup_host((host, args.port))
         .await
         .with_context(|| format!("cannot resolve --host {host}"))?
         .next()
         .with_context(|| format!("--host {host} has no address"))?;
+    args.keys.check_address(address.ip(), keys)?;
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),

@@ -1,12 +1,13 @@
 //! Adapters on the wire: how requests choose them, and what `/v1/adapters` takes and shows.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use verbatim_engine::adapter::{NamedAdapter, is_reserved};
 
 use super::fields::{Fields, wrong_type};
 use crate::{
     error::{ApiError, ApiResult},
     limits,
+    openapi::schema::{body, boolean, integer, object, or_null, reference, string, word},
 };
 
 /// mlx-lm's name of the field, and ours for one adapter. Every protocol takes both.
@@ -58,6 +59,43 @@ pub fn split_names(text: &str) -> ApiResult<Vec<String>> {
         return Err(ApiError::bad_request("a list of adapters has an empty name"));
     }
     Ok(names)
+}
+
+/// The schemas of the two fields.
+pub fn schema() -> Value {
+    let names = json!({"anyOf": [string(), {"type": "array", "items": string()}]});
+    FIELDS.iter().map(|name| ((*name).to_owned(), names.clone())).collect::<Map<_, _>>().into()
+}
+
+/// The schemas of `/v1/adapters` by name.
+pub fn schemas() -> Value {
+    let count = || integer(0, None);
+    let required =
+        ["id", "object", "format", "kind", "modules", "parameters", "bytes", "default", "requests"];
+    json!({
+        "AdapterRequest": body(&["name"], json!({
+            "name": string(),
+            "path": {"type": "string", "maxLength": limits::MAX_ADAPTER_PATH_BYTES},
+            "replace": boolean(),
+        })),
+        "Adapter": object(&required, json!({
+            "id": string(),
+            "object": word("adapter"),
+            "format": string(),
+            "kind": string(),
+            "rank": or_null(&count()),
+            "scale": {"type": ["number", "null"]},
+            "modules": count(),
+            "parameters": count(),
+            "bytes": count(),
+            "default": boolean(),
+            "requests": count(),
+        })),
+        "AdapterList": object(&["object", "data"], json!({
+            "object": word("list"),
+            "data": {"type": "array", "items": reference("Adapter")},
+        })),
+    })
 }
 
 /// The body of `POST /v1/adapters`.

@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Number, Value};
 
+use super::strict::Strict;
 use crate::{
     error::{ApiError, ApiResult},
     limits,
@@ -23,8 +24,8 @@ impl Fields {
     /// Parses a request body.
     pub fn parse(body: &[u8]) -> ApiResult<Self> {
         match serde_json::from_slice(body) {
-            Ok(Value::Object(map)) => Ok(Self { map, at: String::new() }),
-            Ok(_) => Err(ApiError::bad_request("Request should be a JSON dictionary")),
+            Ok(Strict(Value::Object(map))) => Ok(Self { map, at: String::new() }),
+            Ok(Strict(_)) => Err(ApiError::bad_request("Request should be a JSON dictionary")),
             Err(e) => Err(ApiError::bad_request(format!("Invalid JSON in request body: {e}"))
                 .with_code("invalid_json")),
         }

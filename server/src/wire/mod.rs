@@ -7,3 +7,4 @@ pub mod fields;
 pub mod openai;
 pub mod protocol;
 pub mod responses;
+pub mod strict;

@@ -320,3 +320,35 @@ fn text_never_becomes_markup() {
     assert_eq!(page.text(".tool header b"), "<b>tool</b>");
     assert_eq!(page.problems(), Vec::<String>::new());
 }
+
+#[test]
+#[ignore = "needs Chromium"]
+fn a_key_is_asked_for_and_kept_in_the_tab() {
+    let server = Server::start(&["--api-key", "sk-right-key"]);
+    let mut page = Page::open(&server.url, &DESKTOP);
+    assert_eq!(page.text("#state"), "Locked");
+    page.wait("document.activeElement.name === 'key'", "the field has the focus");
+    page.picture("key");
+    page.type_text("sk-wrong-key");
+    page.press("Enter");
+    page.wait("!document.getElementById('key-wrong').hidden", "a wrong key is told");
+    page.picture("key-wrong");
+    page.click("#key-later");
+
+    // Who goes on without a key is told where to enter it, and the message is not lost.
+    page.say("Hi!");
+    page.wait_until_idle();
+    assert!(page.text(NOTICE).contains("asks for a key"), "{}", page.text(NOTICE));
+    page.eval("document.querySelector('#key-form [name=key]').select()");
+    page.type_text("sk-right-key");
+    page.press("Enter");
+    page.wait("!document.getElementById('key').open", "the right key opens the server");
+    page.wait_until_idle();
+    assert!(!page.text(ANSWER).is_empty());
+    assert_eq!((page.count(NOTICE), page.count(".bubble")), (0, 1));
+
+    page.reload();
+    assert_eq!(page.text("#state"), "Ready");
+    assert_eq!(page.count("#key"), 0);
+    assert_eq!(page.eval("JSON.stringify({ ...localStorage }).includes('sk-right')"), false);
+}

@@ -63,7 +63,10 @@ impl Page {
     }
 
     fn wait_for_server(&mut self) {
-        self.wait("document.body?.dataset.health === 'ready'", "the page has reached the server");
+        self.wait(
+            "['ready', 'trouble'].includes(document.body?.dataset.health)",
+            "the page has reached the server",
+        );
     }
 
     /// Loads the page again.

@@ -32,7 +32,9 @@ pub fn model() -> PathBuf {
 
 /// The command under test.
 pub fn verbatim() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_verbatim"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_verbatim"));
+    command.env_remove("VERBATIM_API_KEY");
+    command
 }
 
 /// A running server; killed when dropped.
@@ -45,10 +47,16 @@ pub struct Server {
 impl Server {
     /// Starts a server with more arguments.
     pub fn start(args: &[&str]) -> Self {
+        Self::start_with(args, &[])
+    }
+
+    /// Starts a server with more arguments and variables.
+    pub fn start_with(args: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = verbatim()
             .args(["serve", "--port", "0", "--model"])
             .arg(model())
             .args(args)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -10,6 +10,7 @@ pub mod models;
 mod options;
 pub mod reply;
 pub mod request;
+pub mod schema;
 mod stream;
 mod system;
 mod tools;

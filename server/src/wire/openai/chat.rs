@@ -22,8 +22,11 @@ use crate::{
 };
 
 /// Template variables that a request may set. Anything else could redirect the rendering itself.
-const TEMPLATE_KWARGS: &[&str] =
+pub(super) const TEMPLATE_KWARGS: &[&str] =
     &["enable_thinking", "preserve_thinking", "reasoning_effort", "thinking", "thinking_budget"];
+
+/// Values of `reasoning_effort`.
+pub(super) const EFFORTS: &[&str] = &["none", "minimal", "low", "medium", "high", "xhigh"];
 
 /// `/v1/chat/completions`.
 #[derive(Debug)]
@@ -85,8 +88,7 @@ fn take_reasoning_effort(body: &mut Fields) -> ApiResult<Option<(bool, String)>>
     const NAME: &str = "reasoning_effort";
     let Some(effort) = body.string(NAME)? else { return Ok(None) };
     match effort.as_str() {
-        "none" => Ok(Some((false, effort))),
-        "minimal" | "low" | "medium" | "high" | "xhigh" => Ok(Some((true, effort))),
+        known if EFFORTS.contains(&known) => Ok(Some((known != "none", effort))),
         _ => Err(ApiError::unsupported(
             NAME,
             "reasoning_effort must be none, minimal, low, medium, high or xhigh",

@@ -9,7 +9,7 @@ use crate::{
     wire::fields::{quoted, wrong_type},
 };
 
-const ROLES: &[&str] = &["system", "developer", "user", "assistant", "tool"];
+pub(super) const ROLES: &[&str] = &["system", "developer", "user", "assistant", "tool"];
 
 /// Checks messages and rewrites them for the template: text parts are joined, a missing content
 /// becomes the empty string, arguments of earlier tool calls are parsed.

@@ -9,6 +9,7 @@ mod messages;
 pub mod models;
 pub mod options;
 pub mod reply;
+pub mod schema;
 mod tools;
 
 pub use options::{Defaults, Options};

@@ -10,6 +10,7 @@ pub mod output;
 pub mod reply;
 mod request;
 pub mod retrieve;
+pub mod schema;
 pub mod store;
 pub mod tools;
 

@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// Fields that label or route a request but do not change its answer.
-const HARMLESS: &[&str] =
+pub(super) const HARMLESS: &[&str] =
     &["client_metadata", "prompt_cache_options", "prompt_cache_retention", "service_tier"];
 /// Labels that the response repeats.
 const LABELS: &[&str] = &["prompt_cache_key", "safety_identifier", "user"];
@@ -47,7 +47,7 @@ const NEVER_THERE: &[&str] = &[
     "web_search_call.action.sources",
     "web_search_call.results",
 ];
-const EFFORTS: &[&str] = &["none", "minimal", "low", "medium", "high", "xhigh", "max"];
+pub(super) const EFFORTS: &[&str] = &["none", "minimal", "low", "medium", "high", "xhigh", "max"];
 
 /// Reads a body.
 pub fn parse(state: &AppState, body: &[u8]) -> ApiResult<Ask> {

@@ -1,0 +1,78 @@
+//! Known attacks on servers like this one, each tried on ours.
+//!
+//! | Attack | Here | Elsewhere |
+//! |---|---|---|
+//! | template variables that redirect the rendering | `requests::template_variables_*` | `engine/tests/text_template.rs` |
+//! | unbounded `n`, `logprobs`, `stop`, `max_tokens`, tools | `requests::counts_*` | `validation.rs` |
+//! | images that cost memory, errors that tell addresses | `media::*` | `error.rs` |
+//! | requests to other servers through image addresses | `media::nothing_is_fetched` | |
+//! | errors that tell what an address answers | `media::errors_tell_nothing_about_an_address` | |
+//! | videos | `media::*` | |
+//! | absurd configurations | `files::absurd_configurations_*` | `engine/tests/` |
+//! | crafted safetensors headers | `files::crafted_weights_*` | `engine/src/weights/` |
+//! | GGUF | `files::gguf_*` | |
+//! | templates that loop or grow | `requests::template_bombs_*` | `engine/src/text/` |
+//! | control tokens in user text | `requests::control_tokens_*` (as mlx-lm has it, see `docs/operations.md`) | |
+//! | slow clients | `connections::*` | `robust.rs` |
+//! | DNS rebinding, foreign pages | `connections::*` | `origin.rs` |
+//! | guessing keys | `connections::*` | `keys.rs`, `ops/keys.rs` |
+//! | forged log lines, prompts in logs | `logs::*` | `robust.rs` |
+//! | hostile JSON | `hostile_bodies_*` | `hostile.rs` |
+
+mod bodies;
+#[path = "../common/mod.rs"]
+mod common;
+mod connections;
+mod files;
+mod logs;
+mod media;
+mod requests;
+
+use common::{Server, hello};
+use serde_json::{Value, json};
+use verbatim_server::openapi;
+
+/// Every endpoint that takes a body, with one that is fine.
+pub fn posts() -> Vec<(&'static str, Value)> {
+    let messages = json!([{"role": "user", "content": "Hi"}]);
+    vec![
+        ("/v1/chat/completions", json!({"messages": messages, "max_tokens": 1})),
+        ("/v1/completions", json!({"prompt": "Hi", "max_tokens": 1})),
+    ]
+}
+
+#[test]
+fn every_endpoint_with_a_body_is_attacked() {
+    let document = openapi::document();
+    let paths = document["paths"].as_object().expect("paths");
+    for (path, item) in paths.iter().filter(|(_, item)| item.get("post").is_some()) {
+        // `/chat/completions` is `/v1/chat/completions`, and so on.
+        let known = posts().iter().any(|(p, _)| p == path || p.strip_prefix("/v1") == Some(path));
+        assert!(known, "{path} {item}");
+    }
+}
+
+#[tokio::test]
+async fn hostile_bodies_are_the_clients_fault() {
+    let server = Server::start(&["--log-level", "error", "--max-tokens", "1"]);
+    let client = common::client();
+    for (path, fine) in posts() {
+        let (status, answer) = server.ask(path, &fine).await;
+        assert_eq!(status, 200, "{path} {answer}");
+        let bodies = bodies::all(&fine);
+        assert!(bodies.len() >= 120);
+        for body in bodies {
+            let shown = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
+            let request = client.post(server.url(path)).header("content-type", "application/json");
+            let response = request.body(body).send().await.expect("an answer");
+            let status = response.status().as_u16();
+            let text = response.text().await.expect("text");
+            assert!((400..500).contains(&status), "{path} {status} for {shown:?}: {text}");
+            let answer: Value = serde_json::from_str(&text).expect("JSON");
+            assert!(answer["error"]["message"].is_string(), "{path} {shown:?}: {text}");
+        }
+        let (status, health) = server.health().await;
+        assert_eq!((status, &health["active"]), (200, &json!(0)), "{path}");
+    }
+    server.chat(&hello()).await;
+}
