@@ -42,6 +42,10 @@ lint: setup
 parity *args: setup
     @cargo run --quiet --package verbatim-harness --bin harness -- parity "$@"
 
+# Hold predicted peak memory against what MLX measures and write reports/fit.json; --readme updates docs/memory.md.
+fit-check *args: setup
+    @cargo run --quiet --package verbatim-harness --bin harness -- fit-check "$@"
+
 # Make the Python environment of the oracle (test time only).
 oracle-setup: setup
     @python3 oracle/python/setup_env.py

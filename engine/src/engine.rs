@@ -14,11 +14,12 @@ use tokio::sync::mpsc;
 
 use crate::{
     Error, Event, GenerateRequest, Result,
-    adapter::{AdapterSource, Controls, Registry},
+    adapter::{AdapterInfo, AdapterSource, Controls, Registry},
     constrain::{Compiler, Constraint, Grammar},
     generate::check_sampling,
     kv::KvQuantization,
     limits,
+    memory::{Demand, Estimate, MemoryHealth, MemoryModel},
     models::Mutation,
     scheduler::{self, Job, Setup, Status},
     text::{Channel, ChatTemplate, TextPipeline, Tokenizer},
@@ -48,6 +49,8 @@ pub struct EngineOptions {
     pub max_batch: usize,
     /// Bytes of state that is kept of earlier requests, for those that begin alike; 0 keeps none.
     pub prompt_cache_bytes: usize,
+    /// Bytes that weights, caches and intermediate results may take together; `None` is no bound.
+    pub memory_budget: Option<u64>,
     /// Deliberate mistake, for the parity harness's own tests.
     #[doc(hidden)]
     pub mutation: Mutation,
@@ -66,6 +69,7 @@ impl EngineOptions {
             max_active: limits::DEFAULT_MAX_ACTIVE,
             max_batch: 1,
             prompt_cache_bytes: 0,
+            memory_budget: None,
             mutation: Mutation::None,
         }
     }
@@ -113,6 +117,9 @@ struct Shared {
     controls: Arc<Controls>,
     /// Held while an adapter is mounted: one at a time.
     mounting: Mutex<()>,
+    memory: Option<MemoryModel>,
+    memory_budget: Option<u64>,
+    prefill_step_size: usize,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
     /// Made for the first grammar.
@@ -144,6 +151,10 @@ impl Engine {
         let mut dir = ModelDir::open(&options.model_dir)?;
         let adapters::Start { infos, loaded: adapters } =
             adapters::read_all(&options.adapters, &mut dir)?;
+        let memory = memory_model(&options, &dir, &infos);
+        if let (Some(memory), Some(budget)) = (&memory, options.memory_budget) {
+            memory.check_resident(budget)?;
+        }
         let dir = Arc::new(dir);
         let model_type = dir.model_type().to_owned();
         let weight_bytes = dir.tensors().values().map(TensorInfo::len_bytes).sum();
@@ -160,7 +171,7 @@ impl Engine {
                 let template = ChatTemplate::load(&options.model_dir, &tokenizer)?;
                 Ok((tokenizer, template))
             });
-            let status = Arc::new(Status::new());
+            let status = Arc::new(Status::new(options.memory_budget));
             let (jobs, receiver) = std_mpsc::sync_channel(options.queue_limit.max(1));
             let (loading, loaded) = std_mpsc::channel();
             let started = scheduler::spawn(Setup {
@@ -171,6 +182,8 @@ impl Engine {
                 max_active: options.max_active,
                 max_batch: options.max_batch,
                 prompt_cache_bytes: options.prompt_cache_bytes,
+                memory: memory.clone(),
+                memory_budget: options.memory_budget,
                 mutation: options.mutation,
                 jobs: receiver,
                 controls: control_receiver,
@@ -206,6 +219,9 @@ impl Engine {
         let compiler = OnceLock::new();
         let shared = Shared {
             info,
+            memory,
+            memory_budget: options.memory_budget,
+            prefill_step_size: options.prefill_step_size,
             dir,
             adapters,
             controls,
@@ -255,21 +271,24 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Request`] for a field out of range and adapters that are not registered or do not
-    /// combine, [`Error::QueueFull`], [`Error::ShuttingDown`],
+    /// combine, [`Error::Memory`] for what the memory budget could not hold even if nothing else ran,
+    /// [`Error::QueueFull`], [`Error::ShuttingDown`],
     /// [`Error::WorkerDied`].
-    pub fn submit(&self, request: GenerateRequest) -> Result<Generation> {
+    pub fn submit(&self, mut request: GenerateRequest) -> Result<Generation> {
         let shared = &*self.shared;
         check_request(&request, &shared.info)?;
         if shared.status.is_draining() {
             return Err(Error::ShuttingDown);
         }
         let adapters = shared.adapters.resolve(request.adapters.as_deref())?;
+        let cost = shared.admit(&mut request)?.into();
         let pipeline = TextPipeline::new(&shared.tokenizer, &request.routing, &request.stop);
         let matcher = request.grammar.as_ref().map(Constraint::matcher);
         let (events, reader) = mpsc::channel(limits::EVENT_BUFFER);
         let eos_token_ids = shared.info.eos_token_ids.clone();
         let submitted = Instant::now();
-        let job = Job { request, adapters, pipeline, matcher, events, eos_token_ids, submitted };
+        let job =
+            Job { request, adapters, pipeline, matcher, events, eos_token_ids, submitted, cost };
         let Some(jobs) = &shared.jobs else {
             return Err(Error::ShuttingDown);
         };
@@ -293,6 +312,12 @@ impl Engine {
         }
     }
 
+    /// What a request takes at most, as admission counts it; `None` where the family does not say.
+    pub fn estimate(&self, request: &GenerateRequest) -> Option<Estimate> {
+        let shared = &*self.shared;
+        shared.memory.as_ref().map(|memory| memory.estimate(shared.demand(request)))
+    }
+
     /// The MLX thread's condition, read without asking it.
     pub fn health(&self) -> Health {
         Health { adapters: self.shared.adapters.len(), ..self.shared.status.health() }
@@ -302,6 +327,40 @@ impl Engine {
     pub fn drain(&self) {
         self.shared.status.set_draining();
     }
+}
+
+impl Shared {
+    fn demand(&self, request: &GenerateRequest) -> Demand {
+        let past = request.past.as_ref().map_or(0, |past| past.prompt.len() + past.steps);
+        let step = request.prefill_step_size.unwrap_or(self.prefill_step_size);
+        Demand {
+            prompt: (request.prompt.len() + past) as u64,
+            max_tokens: request.max_tokens as u64,
+            step: step as u64,
+        }
+    }
+
+    /// What a request may take; fewer tokens than nobody asked for may be generated.
+    fn admit(&self, request: &mut GenerateRequest) -> Result<Estimate> {
+        let Some(memory) = &self.memory else { return Ok(Estimate::default()) };
+        let demand = self.demand(request);
+        let (demand, estimate) = memory.admit(demand, self.memory_budget, request.may_shorten)?;
+        request.max_tokens = demand.max_tokens as usize;
+        Ok(estimate)
+    }
+}
+
+/// The arithmetic of the model in `dir` with the adapters it starts with; a family that cannot say is
+/// refused while it is built.
+fn memory_model(
+    options: &EngineOptions,
+    dir: &ModelDir,
+    adapters: &[(AdapterInfo, bool)],
+) -> Option<MemoryModel> {
+    let mut model = MemoryModel::of(dir, options.kv.clone()).ok()?;
+    let mounted = adapters.iter().filter(|(_, mounted)| *mounted);
+    model.adapters = mounted.map(|(info, _)| info.bytes).sum();
+    Some(model)
 }
 
 fn check_lengths(prompt: &[u32], max_tokens: usize, info: &ModelInfo) -> Result<()> {
@@ -443,6 +502,8 @@ pub struct Health {
     pub adapters: usize,
     /// Bytes of all adapters on the model, those among them that only running requests use.
     pub adapter_bytes: u64,
+    /// Bytes.
+    pub memory: MemoryHealth,
     /// State of earlier prompts.
     pub cache: CacheHealth,
 }

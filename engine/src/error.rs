@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::memory::Shortage;
+
 /// Result with the engine's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -43,6 +45,9 @@ pub enum Error {
     /// A request's field is out of range.
     #[error("{0}")]
     Request(String),
+    /// More memory than the budget has: for a request, or for the weights alone.
+    #[error("{0}")]
+    Memory(Box<Shortage>),
     /// The queue is full; try again later.
     #[error("the request queue is full ({limit} waiting); try again later")]
     QueueFull {
@@ -64,6 +69,12 @@ impl Error {
     /// A [`Error::File`] from anything printable.
     pub fn file(path: impl Into<PathBuf>, reason: impl std::fmt::Display) -> Self {
         Self::File { path: path.into(), reason: reason.to_string() }
+    }
+}
+
+impl From<Shortage> for Error {
+    fn from(shortage: Shortage) -> Self {
+        Self::Memory(Box::new(shortage))
     }
 }
 

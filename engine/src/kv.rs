@@ -66,12 +66,18 @@ impl KvQuantization {
         }
     }
 
-    fn format(&self, layer: usize) -> Option<KvFormat> {
+    /// How a layer is packed.
+    pub(crate) fn format(&self, layer: usize) -> Option<KvFormat> {
         match &self.layers {
             KvLayers::None => None,
             KvLayers::All(format) => Some(*format),
             KvLayers::Listed(layers) => layers.get(&layer).copied(),
         }
+    }
+
+    /// How the first packed layer of `layers` is.
+    pub(crate) fn first_format(&self, layers: usize) -> Option<KvFormat> {
+        (0..layers).find_map(|layer| self.format(layer))
     }
 
     /// Checks the setting against a model whose caches have these head dimensions, `None` where a

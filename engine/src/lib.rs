@@ -30,6 +30,7 @@ mod error;
 mod generate;
 pub mod kv;
 pub mod limits;
+pub mod memory;
 mod mlx;
 mod models;
 mod nn;

@@ -11,6 +11,8 @@ pub struct GenerateRequest {
     pub prompt: Vec<u32>,
     /// Tokens to generate at most, at least one.
     pub max_tokens: usize,
+    /// Nobody asked for so many: where the memory budget has no room for them, generate fewer.
+    pub may_shorten: bool,
     /// How the next token is chosen.
     pub sampling: Sampling,
     /// Text that ends the generation; matched on decoded text, never part of the output.
@@ -61,6 +63,7 @@ impl GenerateRequest {
         Self {
             prompt,
             max_tokens,
+            may_shorten: false,
             sampling: Sampling::default(),
             stop: Vec::new(),
             ignore_eos: false,

@@ -30,6 +30,7 @@ pub use inspect::{
     Component, ContextCost, Inspection, QuantizationSummary, TokenizerSummary, WeightSummary,
     inspect,
 };
+pub(crate) use inspect::{activation_dtype, implied_weight_bytes};
 pub(crate) use json::{kind, read_list};
 pub use json::{parse_object, read_bounded, read_object};
 pub use load::load_lazy;

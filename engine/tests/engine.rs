@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::Path,
+    task::{Context, Poll, Waker},
     thread,
     time::{Duration, Instant},
 };
@@ -10,8 +11,8 @@ use std::{
 use rstest::rstest;
 use serde_json::json;
 use verbatim_engine::{
-    Capture, Engine, EngineOptions, Error, Event, FinishReason, GenerateRequest, Sampling,
-    TokenEvent, WorkerState, limits,
+    Capture, Engine, EngineOptions, Error, Event, FinishReason, GenerateRequest, Generation,
+    Sampling, TokenEvent, WorkerState, limits,
 };
 use verbatim_harness::{case::MadeModel, maker::write_model};
 
@@ -179,6 +180,45 @@ fn a_reader_that_lags_holds_up_nobody() {
         tokens += usize::from(matches!(event, Event::Token(_)));
     }
     assert_eq!(tokens, many);
+}
+
+/// What comes without waiting.
+fn drain(generation: &mut Generation) -> Vec<Event> {
+    let mut context = Context::from_waker(Waker::noop());
+    let mut events = Vec::new();
+    while let Poll::Ready(Some(event)) = generation.poll_next(&mut context) {
+        events.push(event);
+    }
+    events
+}
+
+/// Of turns, not of time: each round has one chunk of all prompts, and a token for who streams.
+#[test]
+fn long_prompts_take_one_chunk_per_token_of_a_neighbour_whatever_their_number() {
+    const PROMPTS: usize = 4;
+    const CHUNKS: usize = 15;
+    let tiny = tiny();
+    let long: Vec<u32> = (0..=(8 * CHUNKS as u32)).map(|t| t * 5 % VOCAB).collect();
+    let long = GenerateRequest { prefill_step_size: Some(8), ..endless(&long, 1) };
+    // The stream ends a little before the last prompt is read, so it is done when that one is.
+    let tokens = PROMPTS * CHUNKS - 2 * PROMPTS;
+    let mut streaming = tiny.engine.submit(endless(&[3, 1, 4], tokens)).unwrap();
+    assert!(streaming.next_blocking().is_some());
+    let reading: Vec<_> = (0..PROMPTS).map(|_| tiny.engine.submit(long.clone()).unwrap()).collect();
+    let mut firsts = Vec::new();
+    for mut generation in reading {
+        let mut chunks = 0;
+        while let Some(event) = generation.next_blocking() {
+            chunks += usize::from(matches!(event, Event::Prefill { .. }));
+            if let Event::Token(token) = event {
+                firsts.push(token.id);
+            }
+        }
+        assert_eq!(chunks, CHUNKS);
+    }
+    let events = drain(&mut streaming);
+    assert!(matches!(events.last(), Some(Event::Finished(_))), "{:?}", events.len());
+    assert!(firsts.len() == PROMPTS && firsts.iter().all(|&first| first == firsts[0]));
 }
 
 #[test]

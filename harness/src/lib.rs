@@ -9,6 +9,8 @@ pub mod compare;
 mod digest;
 mod error;
 pub mod files;
+#[cfg(feature = "replay")]
+pub mod fit;
 pub mod fuzz;
 pub mod golden;
 #[cfg(feature = "replay")]

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use verbatim_harness::{
+    fit::{self, FitCases},
     l3::{self, Gauge},
     readme,
     replay::{RunOptions, run},
@@ -31,6 +32,27 @@ enum Command {
     /// Exits with 0 when every required cell is green, 1 when one is not, 2 when the run could not
     /// be made.
     Parity(ParityArgs),
+    /// Hold the predicted peak memory of requests against what MLX measures, and write fit.json.
+    ///
+    /// Exits with 0 when every prediction is within 10 %, 1 when one is not, 2 when the run could
+    /// not be made.
+    FitCheck(FitArgs),
+}
+
+#[derive(Debug, Args)]
+struct FitArgs {
+    /// The checkout; its harness/cases/fit.json is used.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    root: PathBuf,
+    /// Only models whose name contains this text.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    filter: String,
+    /// Folder for the report [default: ROOT/reports].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Put the table of this run into docs/memory.md.
+    #[arg(long, conflicts_with = "filter")]
+    readme: bool,
 }
 
 #[derive(Debug, Args)]
@@ -64,8 +86,11 @@ struct ParityArgs {
 }
 
 fn main() -> ExitCode {
-    let Command::Parity(args) = Cli::parse().command;
-    match parity(&args) {
+    let result = match Cli::parse().command {
+        Command::Parity(args) => parity(&args),
+        Command::FitCheck(args) => fit_check(&args),
+    };
+    match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
@@ -101,6 +126,23 @@ fn parity(args: &ParityArgs) -> Result<bool> {
     let mut stdout = std::io::stdout();
     write!(stdout, "{}", report.summary())?;
     writeln!(stdout, "report: {}", out.join("parity.html").display())?;
+    Ok(report.is_green())
+}
+
+/// Prints each prediction beside its measurement as it comes.
+fn fit_check(args: &FitArgs) -> Result<bool> {
+    let cases = FitCases::load(&args.root.join("harness/cases"))?;
+    let report = fit::run(&cases, &args.filter, |row| {
+        let _ = writeln!(std::io::stderr(), "{}", row.line());
+    })?;
+    let out = args.out.clone().unwrap_or_else(|| args.root.join("reports"));
+    report.write(&out).context("writing the report")?;
+    if args.readme {
+        report.update_guide(&args.root).context("updating the guide's table")?;
+    }
+    let mut stdout = std::io::stdout();
+    write!(stdout, "{}", report.table())?;
+    writeln!(stdout, "report: {}", out.join("fit.json").display())?;
     Ok(report.is_green())
 }
 

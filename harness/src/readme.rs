@@ -36,15 +36,22 @@ impl Markers {
     /// # Errors
     /// [`Error::File`], also for a README without the two.
     pub(crate) fn put(&self, root: &Path, table: &str) -> Result<bool> {
-        let path = root.join("README.md");
-        let text = fs::read_to_string(&path).map_err(|e| Error::file(&path, e))?;
+        self.put_in(&root.join("README.md"), table)
+    }
+
+    /// The same for another file.
+    ///
+    /// # Errors
+    /// [`Error::File`], also for a file without the two.
+    pub(crate) fn put_in(&self, path: &Path, table: &str) -> Result<bool> {
+        let text = fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
         let new = self.with_table(&text, table).ok_or_else(|| {
-            Error::file(&path, format!("needs the lines {} and {}", self.0, self.1))
+            Error::file(path, format!("needs the lines {} and {}", self.0, self.1))
         })?;
         if new == text {
             return Ok(false);
         }
-        write_whole(&path, new.as_bytes()).map(|()| true)
+        write_whole(path, new.as_bytes()).map(|()| true)
     }
 
     /// `text` with `table` between the two; `None` when it lacks them.

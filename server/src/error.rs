@@ -112,6 +112,9 @@ impl From<EngineError> for ApiError {
             EngineError::UnknownAdapter(_) => {
                 Self::new(StatusCode::NOT_FOUND, e.to_string()).with_code("adapter_not_found")
             }
+            EngineError::Memory(_) => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, e.to_string()).with_code("memory_budget")
+            }
             EngineError::QueueFull { .. } => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, e.to_string()).with_code("queue_full")
             }

@@ -51,6 +51,7 @@ pub fn report(health: &Health, condition: Condition, kv: &KvQuantization) -> (St
         Condition::Ready => (StatusCode::OK, "ok"),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
     };
+    let memory = health.memory;
     let body = json!({
         "status": status,
         "worker": condition.word(),
@@ -60,6 +61,13 @@ pub fn report(health: &Health, condition: Condition, kv: &KvQuantization) -> (St
         "seconds_since_progress": health.since_progress.as_secs_f64(),
         "kv_cache": kv.to_string(),
         "prompt_cache": prompt_cache(&health.cache),
+        "memory": {
+            "budget_bytes": memory.budget,
+            "reserved_bytes": memory.reserved,
+            "active_bytes": memory.active,
+            "peak_bytes": memory.peak,
+            "cached_bytes": memory.cached,
+        },
     });
     (code, body)
 }

@@ -181,7 +181,7 @@ impl Decoder {
         if let Some(detour) = self.detour.take_if(|detour| detour.calls <= self.calls) {
             self.take_detour(&detour, model)?;
         }
-        if self.prompt_left() > 1 {
+        if self.prefills() {
             self.prefill_chunk(model)?;
             return Ok(Progress::Prefill(self.prefilled));
         }
@@ -270,6 +270,11 @@ impl Decoder {
     /// Prompt tokens that have not been read; the last one is read alone.
     pub(super) fn prompt_left(&self) -> usize {
         self.prompt.len() - self.prefilled
+    }
+
+    /// Whether the next turn reads a chunk of the prompt.
+    pub fn prefills(&self) -> bool {
+        self.prompt_left() > 1
     }
 
     /// The prompt tokens to read next, the last one excepted.

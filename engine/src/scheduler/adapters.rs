@@ -66,7 +66,12 @@ impl<'a> Mounts<'a> {
         self.report();
     }
 
+    /// Bytes of all that are mounted.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.values().sum()
+    }
+
     fn report(&self) {
-        self.status.set_adapter_bytes(self.bytes.values().sum());
+        self.status.set_adapter_bytes(self.bytes());
     }
 }

@@ -3,6 +3,7 @@
 //! share a turn and the model's calls.
 
 mod adapters;
+mod admission;
 mod batch;
 mod sequence;
 mod status;

@@ -4,6 +4,7 @@ use std::{cell::RefCell, sync::Arc, time::Instant};
 
 use tokio::sync::mpsc;
 
+use super::admission::Reservation;
 use crate::{
     Event, FinishReason, Finished, GenerateRequest, KvUse, Result, Stats, TokenEvent, TokenLogprob,
     adapter::Selection,
@@ -11,7 +12,9 @@ use crate::{
     constrain::Matcher,
     generate::{Chunks, Decoder, DecoderOptions, Progress, Step},
     kv::KvQuantization,
-    limits, mlx,
+    limits,
+    memory::Cost,
+    mlx,
     models::{Model, Mutation},
     prompt_cache::{Key, Kind, PromptCache},
     text::TextPipeline,
@@ -31,6 +34,8 @@ pub(crate) struct Job {
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) eos_token_ids: Vec<u32>,
     pub(crate) submitted: Instant,
+    /// What it may take.
+    pub(crate) cost: Cost,
 }
 
 /// What a turn led to.
@@ -60,6 +65,8 @@ pub(crate) struct Reader {
     first_token: Option<Instant>,
     /// What the prompt cache keeps of it, if anything.
     keeping: Option<Keeping>,
+    /// Its share of the memory budget, given back when it ends.
+    _share: Reservation,
 }
 
 /// What the prompt cache needs to know of a sequence that it keeps.
@@ -84,8 +91,14 @@ pub(crate) struct Context<'a> {
 
 impl Sequence {
     /// Takes a job up; tells its reader when it cannot start.
-    pub(crate) fn start(job: Job, context: &Context<'_>, fresh_seed: u64) -> Option<Self> {
-        let Job { request, adapters, pipeline, matcher, events, eos_token_ids, submitted } = job;
+    pub(crate) fn start(
+        job: Job,
+        context: &Context<'_>,
+        fresh_seed: u64,
+        share: Reservation,
+    ) -> Option<Self> {
+        let Job { request, adapters, pipeline, matcher, events, eos_token_ids, submitted, cost: _ } =
+            job;
         let step = request.prefill_step_size.unwrap_or(context.prefill_step_size);
         let chunks = Chunks::new(request.prompt.len(), step, &request.cache_marks);
         let mut cache = context.cache.borrow_mut();
@@ -141,6 +154,7 @@ impl Sequence {
             taken_up: Instant::now(),
             first_token: None,
             keeping,
+            _share: share,
         };
         reader.send(Event::Started {
             prompt_tokens: stats.prompt_tokens,

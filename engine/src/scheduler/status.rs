@@ -5,12 +5,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::engine::{CacheHealth, Health, WorkerState};
+use mlx_rs::memory;
+
+use crate::{
+    engine::{CacheHealth, Health, WorkerState},
+    memory::MemoryHealth,
+};
 
 /// Counters shared between the MLX thread and the engine's handles.
 #[derive(Debug)]
 pub(crate) struct Status {
     started: Instant,
+    /// Bytes that everything may take together.
+    budget: Option<u64>,
     /// Milliseconds after `started` of the last completed turn, or of waking from idleness.
     progress_millis: AtomicU64,
     busy: AtomicBool,
@@ -21,6 +28,7 @@ pub(crate) struct Status {
     active: AtomicUsize,
     adapter_bytes: AtomicU64,
     cache: CacheCounters,
+    memory: MemoryCounts,
 }
 
 /// Counters of the prompt cache.
@@ -35,10 +43,20 @@ struct CacheCounters {
     evictions: AtomicU64,
 }
 
+/// Bytes, as [`MemoryHealth`] hands them out.
+#[derive(Debug, Default)]
+struct MemoryCounts {
+    reserved: AtomicU64,
+    active: AtomicU64,
+    peak: AtomicU64,
+    cached: AtomicU64,
+}
+
 impl Status {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(budget: Option<u64>) -> Self {
         Self {
             started: Instant::now(),
+            budget,
             progress_millis: AtomicU64::new(0),
             busy: AtomicBool::new(false),
             dead: AtomicBool::new(false),
@@ -48,6 +66,7 @@ impl Status {
             active: AtomicUsize::new(0),
             adapter_bytes: AtomicU64::new(0),
             cache: CacheCounters::default(),
+            memory: MemoryCounts::default(),
         }
     }
 
@@ -73,6 +92,13 @@ impl Status {
             active: self.active.load(Relaxed),
             adapters: 0,
             adapter_bytes: self.adapter_bytes.load(Relaxed),
+            memory: MemoryHealth {
+                budget: self.budget,
+                reserved: self.memory.reserved.load(Relaxed),
+                active: self.memory.active.load(Relaxed),
+                peak: self.memory.peak.load(Relaxed),
+                cached: self.memory.cached.load(Relaxed),
+            },
             cache: self.cache.health(),
         }
     }
@@ -146,6 +172,22 @@ impl Status {
 
     pub(crate) fn set_adapter_bytes(&self, n: u64) {
         self.adapter_bytes.store(n, Relaxed);
+    }
+
+    /// What MLX holds, and held at most; asked on its own thread.
+    pub(crate) fn record_memory(&self) {
+        let count = |bytes: mlx_rs::error::Result<usize>, to: &AtomicU64| {
+            if let Ok(bytes) = bytes {
+                to.store(bytes as u64, Relaxed);
+            }
+        };
+        count(memory::active_memory(), &self.memory.active);
+        count(memory::peak_memory(), &self.memory.peak);
+        count(memory::cache_memory(), &self.memory.cached);
+    }
+
+    pub(crate) fn set_reserved(&self, bytes: u64) {
+        self.memory.reserved.store(bytes, Relaxed);
     }
 }
 

@@ -8,22 +8,24 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use mlx_rs::{Array, transforms::eval};
+use mlx_rs::{Array, memory, transforms::eval};
 use tracing::{debug, error, warn};
 
 use super::{
     Job, Status,
     adapters::Mounts,
+    admission::Admission,
     batch::Batch,
     contained,
     sequence::{Context, Sequence, Turn},
 };
 use crate::{
-    Error, Result,
+    Error, Event, Result,
     adapter::{Control, LoadedAdapter},
     cache::LayerCache,
     kv::KvQuantization,
     limits::{self, WORKER_STACK_BYTES},
+    memory::{Ledger, MemoryModel, Sharing, Verdict},
     mlx,
     models::{self, Model, Mutation},
     nn::AdapterId,
@@ -54,6 +56,8 @@ pub(crate) struct Setup {
     pub(crate) max_active: usize,
     pub(crate) max_batch: usize,
     pub(crate) prompt_cache_bytes: usize,
+    pub(crate) memory: Option<MemoryModel>,
+    pub(crate) memory_budget: Option<u64>,
     pub(crate) mutation: Mutation,
     pub(crate) jobs: mpsc::Receiver<Job>,
     pub(crate) controls: mpsc::Receiver<Control>,
@@ -133,11 +137,18 @@ fn run(mut setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
         mutation: setup.mutation,
         cache: RefCell::new(cache),
     };
+    let batch = (setup.max_batch > 1 && batches_exactly(model.as_ref()))
+        .then(|| Batch::new(setup.max_batch));
+    let sharing = if batch.is_some() { Sharing::Calls } else { Sharing::Turns };
+    let weight_bytes = setup.memory.as_ref().map_or(0, |memory| memory.weights);
+    let resident = weight_bytes + mounts.bytes();
     let mut worker = Worker {
         context,
+        admission: Admission::new(Ledger::new(setup.memory_budget, resident, sharing)),
+        weight_bytes,
+        next: None,
         active: VecDeque::new(),
-        batch: (setup.max_batch > 1 && batches_exactly(model.as_ref()))
-            .then(|| Batch::new(setup.max_batch)),
+        batch,
         max_active: setup.max_active.max(setup.max_batch).max(1),
         jobs: setup.jobs,
         controls: setup.controls,
@@ -154,6 +165,11 @@ fn run(mut setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
 
 struct Worker<'a> {
     context: Context<'a>,
+    admission: Admission,
+    /// Bytes of the model's weights.
+    weight_bytes: u64,
+    /// The first of those that wait: it fits no sooner than something that runs has ended.
+    next: Option<Job>,
     /// Those that take turns.
     active: VecDeque<Sequence>,
     /// Those that share turns, where that changes no bit of theirs.
@@ -179,7 +195,7 @@ impl Worker<'_> {
             }
             let news = self.change_adapters() | self.admit();
             if self.running() == 0 {
-                if !self.open {
+                if !self.open && self.next.is_none() {
                     return;
                 }
                 if !news {
@@ -203,6 +219,8 @@ impl Worker<'_> {
                 // Each request will meet the same error and report it.
                 error!(error = %Error::from(e), "the weights cannot be read");
             }
+            let _ = memory::reset_peak_memory();
+            self.status.record_memory();
             self.status.set_busy(false);
         }
     }
@@ -214,6 +232,11 @@ impl Worker<'_> {
         }
         if let Some(batch) = &mut self.batch {
             batch.fail(&Error::ShuttingDown);
+        }
+        let waiting = self.next.take().into_iter().chain(self.jobs.try_iter());
+        for job in waiting {
+            self.status.remove_queued();
+            let _ = job.events.try_send(Event::Failed(Error::ShuttingDown));
         }
         self.status.set_active(0);
     }
@@ -227,34 +250,60 @@ impl Worker<'_> {
                 self.context.cache.borrow_mut().forget_adapter(gone);
             }
         }
-        news
-    }
-
-    /// Moves waiting requests into free places; false when nothing waited.
-    fn admit(&mut self) -> bool {
-        let mut news = false;
-        while self.open && self.running() < self.max_active {
-            match self.jobs.try_recv() {
-                Ok(job) => {
-                    news = true;
-                    self.status.set_busy(true);
-                    self.take_up(job);
-                }
-                Err(mpsc::TryRecvError::Empty) => break,
-                Err(mpsc::TryRecvError::Disconnected) => self.open = false,
-            }
+        if news {
+            self.admission.set_resident(self.weight_bytes + self.mounts.bytes());
         }
         news
     }
 
+    /// Moves waiting requests into free places, in the order they came; false when nothing waited.
+    fn admit(&mut self) -> bool {
+        let mut news = false;
+        while self.running() < self.max_active {
+            let Some(job) = self.next.take().or_else(|| self.receive()) else { break };
+            news = true;
+            self.status.set_busy(true);
+            self.take_up(job);
+            if self.next.is_some() {
+                break;
+            }
+        }
+        self.status.set_reserved(self.admission.reserved());
+        news
+    }
+
+    /// The next request of the queue.
+    fn receive(&mut self) -> Option<Job> {
+        let job = self.jobs.try_recv();
+        self.open &= !matches!(job, Err(mpsc::TryRecvError::Disconnected));
+        job.ok()
+    }
+
+    /// Starts a request, or has it wait until it fits.
     fn take_up(&mut self, job: Job) {
-        self.status.remove_queued();
         if job.events.is_closed() {
+            self.status.remove_queued();
             debug!("a request was cancelled while it waited");
             return;
         }
+        let entered = self.admission.enter(job.cost, &mut *self.context.cache.borrow_mut());
+        let share = match entered {
+            Ok(share) => share,
+            // While nothing runs there is nothing to wait for.
+            Err(Verdict::Wait) if self.running() > 0 => {
+                self.next = Some(job);
+                return;
+            }
+            Err(_) => {
+                self.status.remove_queued();
+                let shortage = self.admission.shortage(job.cost);
+                let _ = job.events.try_send(Event::Failed(shortage.into()));
+                return;
+            }
+        };
+        self.status.remove_queued();
         self.seeds = self.seeds.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        if let Some(sequence) = Sequence::start(job, &self.context, self.seeds >> 16) {
+        if let Some(sequence) = Sequence::start(job, &self.context, self.seeds >> 16, share) {
             self.active.push_back(sequence);
         }
         self.status.set_active(self.running());
@@ -264,16 +313,28 @@ impl Worker<'_> {
         self.active.len() + self.batch.as_ref().map_or(0, Batch::len)
     }
 
-    /// Gives each running sequence one turn; false when all of them wait for their readers.
+    /// A token for each sequence that generates, and a prompt's chunk for one of those that still
+    /// read theirs, another one each round: however many long prompts come in, whoever streams waits
+    /// for one chunk per token. False when all of them wait for their readers.
     fn round(&mut self) -> bool {
         let mut worked = self.batched_turn();
+        let mut had_a_chunk = None;
         for _ in 0..self.active.len() {
             let Some(mut sequence) = self.active.pop_front() else { break };
+            let prefills = sequence.decoder.prefills();
+            if prefills && had_a_chunk.is_some() {
+                self.active.push_back(sequence);
+                continue;
+            }
             let context = &self.context;
             match contained("a sequence", || Ok(sequence.turn(context))) {
                 Ok(Turn::Continues) => {
                     worked = true;
-                    self.active.push_back(sequence);
+                    if prefills {
+                        had_a_chunk = Some(sequence);
+                    } else {
+                        self.active.push_back(sequence);
+                    }
                 }
                 Ok(Turn::Waits) => self.active.push_back(sequence),
                 Ok(Turn::Ended) => {
@@ -293,7 +354,10 @@ impl Worker<'_> {
             }
             self.status.record_progress();
         }
+        // Behind the others: one of them is next.
+        self.active.extend(had_a_chunk);
         self.status.set_active(self.running());
+        self.status.record_memory();
         worked
     }
 

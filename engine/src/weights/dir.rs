@@ -59,7 +59,7 @@ impl ModelDir {
     }
 
     /// Opens `path` without looking into its weights, which may be missing.
-    pub(super) fn open_config(path: impl AsRef<Path>) -> Result<Self> {
+    pub(crate) fn open_config(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let config_path = checked_config_path(path)?;
         let mut config = read_object(&config_path, limits::MAX_CONFIG_BYTES)?;
@@ -91,7 +91,7 @@ impl ModelDir {
     }
 
     /// Checks the headers of the weight files and takes their tensors in.
-    pub(super) fn read_tensors(&mut self) -> Result<()> {
+    pub(crate) fn read_tensors(&mut self) -> Result<()> {
         if self.weight_files.is_empty() {
             return Err(Error::Weights(no_weights_advice(&self.path)));
         }
@@ -102,6 +102,13 @@ impl ModelDir {
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The directory's own name, without what could command a terminal.
+    pub fn name(&self) -> String {
+        let absolute = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
+        let name = absolute.file_name().map(|n| n.to_string_lossy().into_owned());
+        clean(&name.unwrap_or_else(|| self.path.display().to_string()))
     }
 
     /// `config.json` with what mlx-lm merges into it: the end tokens of `generation_config.json`,
@@ -312,4 +319,9 @@ fn no_weights_advice(dir: &Path) -> String {
     });
     let found = other.map_or_else(String::new, |(name, why)| format!("; {name} {why}"));
     format!("no model*.safetensors in {}{found}", dir.display())
+}
+
+/// Text of others, without what could command a terminal.
+pub(super) fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

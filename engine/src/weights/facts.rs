@@ -1,10 +1,10 @@
 //! What a family says about a model before any of its weights are read.
 
 use super::{
-    Dtype, ModelDir, TensorMeta,
+    ModelDir, TensorMeta,
     expect::{Expected, TensorTable, WeightPlan, check_weights},
 };
-use crate::Result;
+use crate::{Result, memory::MemoryFacts};
 
 /// A validated configuration, as the loader and `verbatim inspect` see it.
 pub trait ModelFacts {
@@ -20,20 +20,28 @@ pub trait ModelFacts {
     /// Transformer layers.
     fn layers(&self) -> usize;
 
-    /// Bytes of key-value cache (or recurrent state) after `tokens` tokens of one sequence.
-    fn cache_bytes(&self, tokens: u64, dtype: Dtype) -> u64;
+    /// The state that each layer keeps of a sequence, and what a call takes beside it.
+    fn memory(&self) -> MemoryFacts;
 
-    /// Bytes of intermediate results while `step` prompt tokens are processed and `tokens` are in
-    /// the cache: an upper estimate, which counts one layer's attention scores in full.
-    fn working_bytes(&self, step: u64, tokens: u64, dtype: Dtype) -> u64;
+    /// Bytes of the tensors in `dir` that the model keeps.
+    fn weight_bytes(&self, dir: &ModelDir) -> u64 {
+        let bytes = |t: &TensorMeta| {
+            t.shape.iter().fold(t.dtype.bytes(), |n, &dim| n.saturating_mul(dim as u64))
+        };
+        self.sanitize_table(table(dir)).values().map(bytes).fold(0, u64::saturating_add)
+    }
 
     /// Checks that the weights of `dir` are exactly this model's, and says which are quantized.
     ///
     /// # Errors
     /// As [`check_weights`] and [`ModelDir::quantization`].
     fn check(&self, dir: &ModelDir) -> Result<WeightPlan> {
-        let table = dir.tensors().iter().map(|(n, t)| (n.clone(), TensorMeta::from(t))).collect();
-        let table = self.sanitize_table(table);
+        let table = self.sanitize_table(table(dir));
         check_weights(&self.expected(), &table, dir.quantization()?.as_ref())
     }
+}
+
+/// The checkpoint's tensors, as its headers tell.
+fn table(dir: &ModelDir) -> TensorTable {
+    dir.tensors().iter().map(|(name, tensor)| (name.clone(), TensorMeta::from(tensor))).collect()
 }

@@ -7,11 +7,18 @@ use serde_json::Value;
 
 use super::{
     Dtype, ModelDir, TensorInfo,
+    dir::clean,
     expect::{Expected, WeightPlan, product},
     facts::ModelFacts,
     quant::{ModuleQuantization, QuantMode, QuantizationSpec},
 };
-use crate::{Result, limits, models};
+use crate::{
+    Result,
+    kv::KvQuantization,
+    limits,
+    memory::{Demand, MemoryModel},
+    models,
+};
 
 mod count;
 mod display;
@@ -153,11 +160,12 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
     .unwrap_or_default();
     let warnings = warnings(&dir, facts.as_deref(), chat_template, &eos_token_ids);
     let weights = count.summary(dir.weight_files().len());
+    let model = facts.as_ref().map(|f| memory_model(f.as_ref(), weights.bytes, activation_dtype));
     Ok(Inspection {
-        name: display::clean(&dir_name(dir.path())),
+        name: dir.name(),
         model_type: dir.model_type().to_owned(),
         supported: problems.is_empty(),
-        problems: problems.iter().map(|p| display::clean(p)).collect(),
+        problems: problems.iter().map(|p| clean(p)).collect(),
         warnings,
         layers: facts.as_ref().map(|f| f.layers()),
         context_length: facts.as_ref().and_then(|f| f.context_length()),
@@ -168,13 +176,8 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
             bits_per_weight: weights.bytes as f64 * 8.0 / weights.parameters.max(1) as f64,
         }),
         activation_dtype,
-        cache_bytes_per_token: facts
-            .as_ref()
-            .map(|f| cache_growth(f.as_ref(), activation_dtype.unwrap_or(Dtype::Bf16))),
-        memory: facts
-            .as_ref()
-            .map(|f| memory(f.as_ref(), weights.bytes, activation_dtype.unwrap_or(Dtype::Bf16)))
-            .unwrap_or_default(),
+        cache_bytes_per_token: model.as_ref().map(MemoryModel::token_bytes),
+        memory: model.map(|m| contexts(&m, facts.as_deref())).unwrap_or_default(),
         weights,
         tokenizer: TokenizerSummary {
             tokenizer_json: dir.tokenizer_files().tokenizer_json.is_some(),
@@ -185,15 +188,24 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
     })
 }
 
-/// Bytes by which the second token makes a cache longer; recurrent state is there from the first.
-fn cache_growth(facts: &dyn ModelFacts, dtype: Dtype) -> u64 {
-    facts.cache_bytes(2, dtype).saturating_sub(facts.cache_bytes(1, dtype))
+/// Bytes of the weights that a configuration implies, with every dense value stored in `dtype`.
+pub(crate) fn implied_weight_bytes(
+    expected: &Expected,
+    quantization: Option<&QuantizationSpec>,
+    dtype: Dtype,
+) -> u64 {
+    Count::of_expected(expected, quantization, dtype).summary(0).bytes
 }
 
-fn dir_name(path: &Path) -> String {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let name = absolute.file_name().map(|n| n.to_string_lossy().into_owned());
-    name.unwrap_or_else(|| path.display().to_string())
+/// The arithmetic of a model whose weights take `weights` bytes.
+fn memory_model(facts: &dyn ModelFacts, weights: u64, dtype: Option<Dtype>) -> MemoryModel {
+    MemoryModel {
+        facts: facts.memory(),
+        weights,
+        adapters: 0,
+        dtype: dtype.unwrap_or(Dtype::Bf16),
+        kv: KvQuantization::default(),
+    }
 }
 
 fn tokenizer_problem(dir: &ModelDir) -> Option<String> {
@@ -211,7 +223,10 @@ fn tokenizer_problem(dir: &ModelDir) -> Option<String> {
 }
 
 /// The dtype in which the model computes: that of its scales, or of most of its dense weights.
-fn activation_dtype(dir: &ModelDir, quantization: Option<&QuantizationSpec>) -> Option<Dtype> {
+pub(crate) fn activation_dtype(
+    dir: &ModelDir,
+    quantization: Option<&QuantizationSpec>,
+) -> Option<Dtype> {
     let mut bytes: BTreeMap<Dtype, u64> = BTreeMap::new();
     for tensor in dir.tensors().values().filter(|t| t.dtype.is_float()) {
         let counts = quantization.is_none() || tensor.name.ends_with(".scales");
@@ -232,16 +247,17 @@ fn activation_dtype(dir: &ModelDir, quantization: Option<&QuantizationSpec>) -> 
     }
 }
 
-fn memory(facts: &dyn ModelFacts, weight_bytes: u64, dtype: Dtype) -> Vec<ContextCost> {
-    let longest = facts.context_length().map_or(u64::MAX, |n| n as u64);
+fn contexts(model: &MemoryModel, facts: Option<&dyn ModelFacts>) -> Vec<ContextCost> {
+    let longest = facts.and_then(ModelFacts::context_length).map_or(u64::MAX, |n| n as u64);
     let contexts = CONTEXTS.into_iter().filter(|&n| n <= longest.max(CONTEXTS[0]));
     contexts
         .map(|tokens| {
-            let step = tokens.min(limits::DEFAULT_PREFILL_STEP_SIZE as u64);
-            let cache_bytes = facts.cache_bytes(tokens, dtype);
-            let working_bytes = facts.working_bytes(step, tokens, dtype);
+            let step = limits::DEFAULT_PREFILL_STEP_SIZE as u64;
+            let demand = Demand { prompt: tokens, max_tokens: 0, step };
+            let cache_bytes = model.cache_after(demand);
+            let working_bytes = model.estimate(demand).peak().saturating_sub(cache_bytes);
             let total_bytes =
-                weight_bytes.saturating_add(cache_bytes).saturating_add(working_bytes);
+                model.weights.saturating_add(cache_bytes).saturating_add(working_bytes);
             ContextCost { tokens, cache_bytes, working_bytes, total_bytes }
         })
         .collect()

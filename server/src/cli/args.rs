@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use verbatim_engine::{Sampling, limits as engine_limits};
 
 use super::{
-    adapters::AdapterArgs, keys::KeyArgs, kv::KvArgs, prompt_cache::PromptCacheArgs,
-    responses::ResponsesArgs,
+    adapters::AdapterArgs, keys::KeyArgs, kv::KvArgs, memory::MemoryArgs,
+    prompt_cache::PromptCacheArgs, responses::ResponsesArgs,
 };
 use crate::{
     hub::RepoId,
@@ -66,6 +66,8 @@ pub enum Command {
     Generate(Box<GenerateArgs>),
     /// Tell what a model directory holds and whether it is supported
     Inspect(InspectArgs),
+    /// Tell what a model takes in memory, and which contexts fit
+    Fit(FitArgs),
     /// Write the logits of greedy steps to a safetensors file
     Logits(LogitsArgs),
     /// Measure which layers bear quantized keys and values, and write a kv_config.json
@@ -150,6 +152,9 @@ pub struct ServeArgs {
     /// Adapters.
     #[command(flatten)]
     pub adapters: AdapterArgs,
+    /// Memory.
+    #[command(flatten)]
+    pub memory: MemoryArgs,
     /// Quantized keys and values.
     #[command(flatten)]
     pub kv: KvArgs,
@@ -348,6 +353,43 @@ pub struct InspectArgs {
     /// Write JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `verbatim fit`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Figures are the ones that `verbatim serve` admits requests by. Weights need not be there:\n\
+    config.json is enough.\n\n\
+    Exit status: 0 when everything fits the budget, 1 when it does not.\n\n\
+    Examples:\n  verbatim fit demo/model\n  \
+    verbatim fit demo/model --context 2048 --requests 4 --memory-budget 1GB\n  \
+    verbatim fit demo/model --kv-bits 8 --kv-group-size 32 --json"
+)]
+pub struct FitArgs {
+    /// Directory of the model
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Tokens of each request, prompt and answer [default: the model's context, at most 32768]
+    #[arg(long, value_name = "N", value_parser = token_count)]
+    pub context: Option<usize>,
+    /// Requests that run at once
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
+    pub requests: usize,
+    /// Prompt tokens per prefill call
+    #[arg(long, value_name = "N", default_value_t = engine_limits::DEFAULT_PREFILL_STEP_SIZE, value_parser = positive)]
+    pub prefill_step_size: usize,
+    /// Folder of an adapter, mlx-lm's or PEFT's, to count
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Memory.
+    #[command(flatten)]
+    pub memory: MemoryArgs,
+    /// Quantized keys and values.
+    #[command(flatten)]
+    pub kv: KvArgs,
 }
 
 /// `verbatim logits`.

@@ -111,6 +111,11 @@ impl KvSetting {
         })
     }
 
+    /// Which layers keep quantized keys and values.
+    pub(super) fn quantization(&self) -> &KvQuantization {
+        &self.quantization
+    }
+
     /// A line about quantized keys and values, where there are any.
     pub(super) fn line(&self) -> Option<String> {
         let kv = &self.quantization;

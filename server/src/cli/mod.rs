@@ -3,6 +3,7 @@
 mod adapters;
 pub mod args;
 mod config_file;
+mod fit;
 mod generate;
 mod get;
 mod inspect;
@@ -11,6 +12,7 @@ mod kv;
 mod kv_plan;
 mod logits;
 mod ls;
+pub mod memory;
 mod model;
 mod output;
 mod prompt_cache;
@@ -77,6 +79,10 @@ fn run(cli: Cli) -> Result<()> {
         Command::Inspect(mut args) => {
             model::settle(&mut args.model)?;
             inspect::run(&args)
+        }
+        Command::Fit(mut args) => {
+            model::settle(&mut args.model)?;
+            fit::run(&args)
         }
         Command::Logits(mut args) => {
             model::settle(&mut args.model)?;

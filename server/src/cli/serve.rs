@@ -112,6 +112,7 @@ fn engine_options(args: &ServeArgs) -> EngineOptions {
     options.max_active = args.max_active;
     options.max_batch = args.max_batch;
     args.prompt_cache.apply(&mut options);
+    options.memory_budget = args.memory.budget();
     options
 }
 

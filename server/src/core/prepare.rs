@@ -62,6 +62,7 @@ impl Prepared {
         let mut generate = GenerateRequest::new(prompt.ids, request.max_tokens);
         generate.use_cache = true;
         generate.cache_marks = prompt.marks;
+        generate.may_shorten = request.may_shorten;
         generate.sampling = request.sampling;
         generate.stop = request.stop;
         generate.top_logprobs = request.top_logprobs;

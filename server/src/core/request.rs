@@ -12,6 +12,8 @@ pub struct Request {
     pub prompt: Prompt,
     /// Tokens to generate at most.
     pub max_tokens: usize,
+    /// Nobody asked for so many: where the memory budget has no room for them, fewer will do.
+    pub may_shorten: bool,
     /// Sampler and logits processors.
     pub sampling: Sampling,
     /// Stop strings.
@@ -33,6 +35,7 @@ impl Request {
         Self {
             prompt,
             max_tokens,
+            may_shorten: false,
             sampling: Sampling::default(),
             stop: Vec::new(),
             top_logprobs: None,

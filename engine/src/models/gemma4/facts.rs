@@ -6,7 +6,9 @@ use mlx_rs::{Array, ops};
 
 use super::config::{Experts, Gemma4Config, LayerType};
 use crate::{
-    Error, Result, mlx,
+    Error, Result,
+    memory::{CacheFacts, Heads, LayerFacts, MemoryFacts, Phase, WorkFacts},
+    mlx,
     weights::{
         Dtype, Expected, ExpectedModule, ModelDir, ModelFacts, ModuleKind, TensorMeta, TensorTable,
         WeightPlan, check_weights,
@@ -173,6 +175,41 @@ impl Gemma4Config {
         Ok((table, plan))
     }
 
+    /// What a call takes beside caches. Of a prompt's chunk only keys and values are asked for, so
+    /// the last layer that has any does no more than make them, and those behind it do nothing.
+    fn work(&self) -> WorkFacts {
+        let at_work = 0..self.caching_layers().saturating_sub(1);
+        let mut phases: Vec<Phase> = at_work.flat_map(|layer| self.phases(layer)).collect();
+        phases.sort_unstable();
+        phases.dedup();
+        let inputs = self.per_layer_input.map_or(0, |input| input.width * self.layers());
+        WorkFacts { phases, throughout: inputs as u64, vocab: self.vocab_size as u64 }
+    }
+
+    fn phases(&self, layer: usize) -> Vec<Phase> {
+        let hidden = self.hidden_size as u64;
+        let sliding = self.layer_types[layer] == LayerType::Sliding;
+        let facts = LayerFacts {
+            hidden,
+            inner: self.intermediate_size(layer) as u64,
+            heads: self.num_attention_heads as u64,
+            keys: self.keys(layer),
+            window: sliding.then_some(self.sliding_window as u64),
+        };
+        let mut phases = facts.phases();
+        if let Some(Experts { top_k, intermediate_size: inner, .. }) = self.experts {
+            let (top_k, inner) = (top_k as u64, inner as u64);
+            let row = 4 * hidden + top_k * (2 * hidden + 3 * inner);
+            phases.push(Phase { half: row, single: row, ..Phase::default() });
+        }
+        phases
+    }
+
+    /// The shape of a layer's keys.
+    fn keys(&self, layer: usize) -> Heads {
+        Heads { count: self.kv_heads(layer) as u64, width: self.head_dim(layer) as u64 }
+    }
+
     /// MLX's CPU backend multiplies unpacked experts in f32 only, and mlx-lm fails there too.
     fn check_backend(&self, table: &TensorTable, plan: &WeightPlan) -> Result<()> {
         if self.experts.is_none() || !mlx::runs_on_cpu()? {
@@ -245,30 +282,15 @@ impl ModelFacts for Gemma4Config {
         self.layers()
     }
 
-    fn cache_bytes(&self, tokens: u64, dtype: Dtype) -> u64 {
-        let rows = |layer: usize| match self.layer_types[layer] {
-            LayerType::Full => tokens,
-            LayerType::Sliding => tokens.min(self.sliding_window as u64),
+    fn memory(&self) -> MemoryFacts {
+        let cache = |layer: usize| {
+            let keys = self.keys(layer);
+            match self.layer_types[layer] {
+                LayerType::Full => CacheFacts::Growing(keys),
+                LayerType::Sliding => CacheFacts::Window(keys, self.sliding_window as u64),
+            }
         };
-        let values = (0..self.caching_layers()).map(|layer| {
-            let width = self.kv_heads(layer) as u64 * self.head_dim(layer) as u64;
-            rows(layer).saturating_mul(2 * width)
-        });
-        values.fold(0, u64::saturating_add).saturating_mul(dtype.bytes())
-    }
-
-    fn working_bytes(&self, step: u64, tokens: u64, dtype: Dtype) -> u64 {
-        let heads = self.num_attention_heads as u64;
-        let widest = self.head_dim.max(self.global_head_dim) as u64;
-        let attention = 2 * (heads + self.num_key_value_heads as u64) * widest;
-        let mlp = (0..self.layers()).map(|i| self.intermediate_size(i)).max().unwrap_or(0) as u64;
-        let experts = self.experts.map_or(0, |e| {
-            e.top_k as u64 * (3 * e.intermediate_size as u64 + 2 * self.hidden_size as u64)
-        });
-        let inputs = self.per_layer_input.map_or(0, |p| 2 * (p.width * self.layers()) as u64);
-        let row = 4 * self.hidden_size as u64 + 3 * mlp + attention + experts + inputs;
-        let scores = heads.saturating_mul(tokens);
-        step.saturating_mul(row.saturating_add(scores)).saturating_mul(dtype.bytes())
+        MemoryFacts { caches: (0..self.caching_layers()).map(cache).collect(), work: self.work() }
     }
 
     fn check(&self, dir: &ModelDir) -> Result<WeightPlan> {

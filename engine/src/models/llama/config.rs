@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use crate::{
     Error, Result, limits,
+    memory::{CacheFacts, Heads, LayerFacts, MemoryFacts, WorkFacts},
     weights::{
-        Dtype, Expected, Fields, FloatRange, ModelDir, ModelFacts, RopeScaling, TensorTable,
-        WeightPlan,
+        Expected, Fields, FloatRange, ModelDir, ModelFacts, RopeScaling, TensorTable, WeightPlan,
     },
 };
 
@@ -220,17 +220,22 @@ impl ModelFacts for LlamaConfig {
         self.num_hidden_layers
     }
 
-    fn cache_bytes(&self, tokens: u64, dtype: Dtype) -> u64 {
-        let row = self.num_key_value_heads as u64 * self.head_dim as u64 * dtype.bytes();
-        tokens.saturating_mul(2 * self.num_hidden_layers as u64).saturating_mul(row)
-    }
-
-    fn working_bytes(&self, step: u64, tokens: u64, dtype: Dtype) -> u64 {
-        let heads = self.num_attention_heads as u64;
-        let attention = 2 * (heads + self.num_key_value_heads as u64) * self.head_dim as u64;
-        let row = 4 * self.hidden_size as u64 + 3 * self.intermediate_size as u64 + attention;
-        let scores = heads.saturating_mul(tokens);
-        step.saturating_mul(row.saturating_add(scores)).saturating_mul(dtype.bytes())
+    fn memory(&self) -> MemoryFacts {
+        let (heads, kv_heads) = (self.num_attention_heads, self.num_key_value_heads);
+        let keys = Heads { count: kv_heads as u64, width: self.head_dim as u64 };
+        let layer = LayerFacts {
+            hidden: self.hidden_size as u64,
+            inner: self.intermediate_size as u64,
+            heads: heads as u64,
+            keys,
+            window: None,
+        };
+        // Nobody asks for what the last layer makes of a prompt's chunk.
+        let phases = if self.num_hidden_layers > 1 { layer.phases() } else { Vec::new() };
+        MemoryFacts {
+            caches: vec![CacheFacts::Growing(keys); self.num_hidden_layers],
+            work: WorkFacts { phases, throughout: 0, vocab: self.vocab_size as u64 },
+        }
     }
 }
 

@@ -7,9 +7,10 @@ use mlx_rs::{Array, ops};
 use super::config::Qwen35Config;
 use crate::{
     Result,
+    memory::{CacheFacts, Heads, LayerFacts, MemoryFacts, Phase, WorkFacts},
     mlx::ops::scalar_like,
     models::Mutation,
-    weights::{Dtype, Expected, ModelFacts, TensorTable},
+    weights::{Expected, ModelFacts, TensorTable},
 };
 
 /// Norms that checkpoints in the original layout store less one.
@@ -95,6 +96,55 @@ impl Qwen35Config {
         });
         changed.collect()
     }
+
+    /// What layers take, by measurement (`just fit-check`); nobody asks for what the last layer makes
+    /// of a prompt's chunk.
+    fn phases(&self, heads: u64, keys: Heads) -> Vec<Phase> {
+        let before_last = 0..self.num_hidden_layers.saturating_sub(1);
+        let full = before_last.clone().any(|layer| !self.is_linear(layer));
+        let linear = before_last.clone().any(|layer| self.is_linear(layer));
+        let mut phases = Vec::new();
+        if linear {
+            phases.extend(self.delta_phases());
+        }
+        if full {
+            phases.extend(self.attention_phases(heads, keys, linear));
+        }
+        phases
+    }
+
+    /// The delta rule itself, which keeps each token's memory until the chunk's outputs are put
+    /// together, and what lies around it.
+    fn delta_phases(&self) -> [Phase; 2] {
+        let (hidden, inner) = (self.hidden_size as u64, self.intermediate_size as u64);
+        let conv = self.conv_dim() as u64;
+        let rule = Phase {
+            half: 15 * hidden / 2 + 3 * conv,
+            single: 5 * (hidden + conv) / 2 + inner,
+            wide: (self.value_dim() * self.linear_key_head_dim) as u64,
+            ..Phase::default()
+        };
+        let around = Phase {
+            half: 16 * hidden + 3 * inner + 20 * conv,
+            single: (11 * hidden + 6 * inner + 27 * conv) / 2,
+            ..Phase::default()
+        };
+        [rule, around]
+    }
+
+    /// Full attention with its gate, beside what the recurrent layers around it still hold.
+    fn attention_phases(&self, heads: u64, keys: Heads, beside_linear: bool) -> Vec<Phase> {
+        let (hidden, inner) = (self.hidden_size as u64, self.intermediate_size as u64);
+        let gate = heads * keys.width;
+        let conv = if beside_linear { self.conv_dim() as u64 } else { 0 };
+        let layer = LayerFacts { hidden, inner, heads, keys, window: None };
+        let with_gate = |phase: Phase| Phase {
+            half: phase.half + gate + 18 * conv,
+            single: phase.single + gate + 25 * conv / 2,
+            ..phase
+        };
+        layer.phases().into_iter().map(with_gate).collect()
+    }
 }
 
 impl ModelFacts for Qwen35Config {
@@ -145,24 +195,24 @@ impl ModelFacts for Qwen35Config {
         self.num_hidden_layers
     }
 
-    fn cache_bytes(&self, tokens: u64, dtype: Dtype) -> u64 {
-        let linear = (0..self.num_hidden_layers).filter(|&i| self.is_linear(i)).count() as u64;
-        let full = self.num_hidden_layers as u64 - linear;
-        let kv = 2 * (self.num_key_value_heads * self.head_dim) as u64;
-        let conv = ((self.linear_conv_kernel_dim - 1) * self.conv_dim()) as u64;
-        let delta = (self.value_dim() * self.linear_key_head_dim) as u64;
-        let per_recurrent = conv * dtype.bytes() + delta * Dtype::F32.bytes();
-        let attention = full.saturating_mul(tokens).saturating_mul(kv * dtype.bytes());
-        attention.saturating_add(linear * per_recurrent)
-    }
-
-    fn working_bytes(&self, step: u64, tokens: u64, dtype: Dtype) -> u64 {
-        let attention =
-            (3 * self.num_attention_heads + 2 * self.num_key_value_heads) * self.head_dim;
-        let recurrent = 3 * self.conv_dim() + 3 * self.value_dim();
-        let row = 4 * self.hidden_size + 3 * self.intermediate_size + attention.max(recurrent);
-        let scores = (self.num_attention_heads as u64).saturating_mul(tokens);
-        step.saturating_mul(scores.saturating_add(row as u64)).saturating_mul(dtype.bytes())
+    fn memory(&self) -> MemoryFacts {
+        let heads = (self.num_attention_heads, self.num_key_value_heads);
+        let keys = Heads { count: heads.1 as u64, width: self.head_dim as u64 };
+        let recurrent = CacheFacts::Recurrent {
+            narrow: ((self.linear_conv_kernel_dim - 1) * self.conv_dim()) as u64,
+            wide: (self.value_dim() * self.linear_key_head_dim) as u64,
+        };
+        let cache = |layer| {
+            if self.is_linear(layer) { recurrent } else { CacheFacts::Growing(keys) }
+        };
+        MemoryFacts {
+            caches: (0..self.num_hidden_layers).map(cache).collect(),
+            work: WorkFacts {
+                phases: self.phases(heads.0 as u64, keys),
+                throughout: 0,
+                vocab: self.vocab_size as u64,
+            },
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Inspection;
+use crate::memory::{bytes, grouped};
 
 /// Width of the label column.
 const LABEL: usize = 14;
@@ -120,33 +121,4 @@ fn count(n: u64) -> String {
         999_950..=999_949_999 => format!("{:.1} M", n as f64 / 1e6),
         _ => format!("{:.2} B", n as f64 / 1e9),
     }
-}
-
-/// `1.50 GiB`, `12.0 MiB`, `96.0 KiB`, `512 B`.
-fn bytes(n: u64) -> String {
-    let x = n as f64;
-    match n {
-        0..=1023 => format!("{n} B"),
-        1024..=1_048_575 => format!("{:.1} KiB", x / 1024.0),
-        1_048_576..=1_073_741_823 => format!("{:.1} MiB", x / 1_048_576.0),
-        _ => format!("{:.2} GiB", x / 1_073_741_824.0),
-    }
-}
-
-/// Digits in groups of three.
-fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(c);
-    }
-    out
-}
-
-/// Text of others, without what could command a terminal.
-pub(super) fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

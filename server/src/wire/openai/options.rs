@@ -59,6 +59,8 @@ pub struct Options {
     pub include_usage: bool,
     /// Tokens to generate at most.
     pub max_tokens: usize,
+    /// Nobody said how many, so fewer will do where memory is short.
+    pub may_shorten: bool,
     /// Sampler and logits processors.
     pub sampling: Sampling,
     /// Stop strings.
@@ -87,7 +89,9 @@ impl Options {
     /// Takes the shared fields out of a body, in mlx-lm's order of validation.
     pub fn take(body: &mut Fields, defaults: &Defaults) -> ApiResult<Self> {
         let stream = body.bool("stream", false)?;
-        let max_tokens = max_tokens(body, defaults)?;
+        let asked = max_tokens(body)?;
+        let max_tokens = asked.unwrap_or(defaults.max_tokens);
+        let may_shorten = asked.is_none();
         let mut sampling = Sampling {
             temperature: body.number("temperature", Bounds::NOT_NEGATIVE, defaults.temperature)?,
             top_p: body.number("top_p", Bounds::UNIT, defaults.top_p)?,
@@ -122,6 +126,7 @@ impl Options {
             stream,
             include_usage,
             max_tokens,
+            may_shorten,
             sampling,
             stop,
             top_logprobs,
@@ -131,12 +136,12 @@ impl Options {
     }
 }
 
-fn max_tokens(body: &mut Fields, defaults: &Defaults) -> ApiResult<usize> {
+fn max_tokens(body: &mut Fields) -> ApiResult<Option<usize>> {
     // The newer name wins; mlx-lm's errors call both `max_tokens`.
     let newer = body.take("max_completion_tokens");
     let older = body.take("max_tokens");
     let value = match newer.or(older) {
-        None => return Ok(defaults.max_tokens),
+        None => return Ok(None),
         Some(Value::Number(n)) => integer(&n).ok_or_else(|| wrong_type("max_tokens", "int"))?,
         Some(_) => return Err(wrong_type("max_tokens", "int")),
     };
@@ -145,7 +150,7 @@ fn max_tokens(body: &mut Fields, defaults: &Defaults) -> ApiResult<usize> {
     if count > most {
         return Err(ApiError::field("max_tokens", format!("max_tokens must be at most {most}")));
     }
-    Ok(count)
+    Ok(Some(count))
 }
 
 fn take_choices(body: &mut Fields) -> ApiResult<usize> {
@@ -347,6 +352,7 @@ impl Options {
     /// The request of these options for `prompt`.
     pub fn request(&self, prompt: Prompt) -> Request {
         Request {
+            may_shorten: self.may_shorten,
             sampling: self.sampling.clone(),
             stop: self.stop.clone(),
             top_logprobs: self.top_logprobs,

@@ -1,0 +1,123 @@
+//! What a request needs beside what the budget has, in figures that a caller can act on.
+
+use std::fmt;
+
+use super::{
+    estimate::{Demand, Estimate, MemoryModel},
+    size::bytes,
+};
+
+/// More than the budget has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shortage {
+    /// Bytes of weights and adapters.
+    pub resident: u64,
+    /// Bytes that the request takes beside them at most; 0 when they alone are too much.
+    pub request: u64,
+    /// Bytes of the budget.
+    pub budget: u64,
+    /// What would fit.
+    pub advice: Advice,
+}
+
+/// What would fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advice {
+    /// Nothing does but a smaller model, or a larger budget.
+    SmallerModel,
+    /// Adapters were mounted since the request came: fewer of them.
+    FewerAdapters,
+    /// So many generated tokens behind this prompt.
+    FewerTokens(u64),
+    /// A prompt of so many tokens.
+    ShorterPrompt(u64),
+}
+
+impl Shortage {
+    /// Bytes needed at most, everything together.
+    pub fn needed(&self) -> u64 {
+        self.resident.saturating_add(self.request)
+    }
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (resident, request) = (bytes(self.resident), bytes(self.request));
+        let (needed, budget) = (bytes(self.needed()), bytes(self.budget));
+        match self.advice {
+            Advice::SmallerModel if self.request == 0 => write!(
+                f,
+                "the weights take {resident}, and the memory budget is {budget}; raise \
+                 --memory-budget, or use a smaller or quantized model"
+            ),
+            Advice::SmallerModel => write!(
+                f,
+                "this request needs up to {needed} ({resident} of weights and {request} beside \
+                 them), the memory budget is {budget}, and no shorter one would fit; raise \
+                 --memory-budget"
+            ),
+            Advice::FewerAdapters => write!(
+                f,
+                "adapters mounted meanwhile leave no room: {resident} of weights and adapters and \
+                 {request} for this request, and the memory budget is {budget}; remove adapters, \
+                 or ask for less"
+            ),
+            Advice::FewerTokens(n) => write!(
+                f,
+                "this request needs up to {needed} ({resident} of weights and {request} beside \
+                 them), and the memory budget is {budget}; lower max_tokens to at most {n}"
+            ),
+            Advice::ShorterPrompt(n) => write!(
+                f,
+                "this request needs up to {needed} ({resident} of weights and {request} beside \
+                 them), and the memory budget is {budget}; shorten the prompt to at most {n} tokens"
+            ),
+        }
+    }
+}
+
+impl MemoryModel {
+    /// Checks that weights and adapters alone stay within `budget`.
+    ///
+    /// # Errors
+    /// [`Shortage`] when they do not.
+    pub fn check_resident(&self, budget: u64) -> Result<(), Shortage> {
+        let resident = self.resident();
+        if resident <= budget {
+            return Ok(());
+        }
+        Err(Shortage { resident, request: 0, budget, advice: Advice::SmallerModel })
+    }
+
+    /// The demand that fits `budget` when nothing else runs, with its estimate: the one asked for,
+    /// or where `may_shorten` with fewer tokens to generate.
+    ///
+    /// # Errors
+    /// [`Shortage`] when there is none.
+    pub fn admit(
+        &self,
+        demand: Demand,
+        budget: Option<u64>,
+        may_shorten: bool,
+    ) -> Result<(Demand, Estimate), Shortage> {
+        let estimate = self.estimate(demand);
+        let Some(budget) = budget else { return Ok((demand, estimate)) };
+        let room = budget.saturating_sub(self.resident());
+        if estimate.peak() <= room {
+            return Ok((demand, estimate));
+        }
+        let fewer = self.most_tokens(demand, room);
+        if let (true, Some(max_tokens)) = (may_shorten, fewer) {
+            let demand = Demand { max_tokens, ..demand };
+            return Ok((demand, self.estimate(demand)));
+        }
+        let advice = match fewer {
+            Some(n) => Advice::FewerTokens(n),
+            None => match self.longest_prompt(demand.step, demand.prompt, room) {
+                Some(n) => Advice::ShorterPrompt(n),
+                None => Advice::SmallerModel,
+            },
+        };
+        Err(Shortage { resident: self.resident(), request: estimate.peak(), budget, advice })
+    }
+}

@@ -1,0 +1,128 @@
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+use rstest::rstest;
+
+use super::*;
+
+const fn cost(held: u64, turn: u64) -> Cost {
+    Cost { held, turn }
+}
+
+#[rstest]
+#[case::room(100, &[cost(20, 30)], cost(10, 30), 0, Verdict::Fits)]
+#[case::exactly(100, &[cost(20, 30)], cost(40, 30), 0, Verdict::Fits)]
+#[case::one_turn_at_a_time(100, &[cost(20, 30)], cost(30, 40), 0, Verdict::Fits)]
+#[case::one_more(100, &[cost(20, 30)], cost(41, 30), 0, Verdict::Wait)]
+#[case::alone(100, &[], cost(50, 40), 0, Verdict::Fits)]
+#[case::too_much_alone(100, &[], cost(50, 41), 0, Verdict::Never)]
+#[case::too_much_beside(100, &[cost(1, 1)], cost(50, 41), 0, Verdict::Never)]
+#[case::cache_goes_first(100, &[cost(20, 30)], cost(10, 30), 50, Verdict::Evict(20))]
+#[case::cache_does_not_help(100, &[cost(80, 5)], cost(10, 5), 50, Verdict::Wait)]
+fn verdicts(
+    #[case] budget: u64,
+    #[case] running: &[Cost],
+    #[case] request: Cost,
+    #[case] cached: u64,
+    #[case] expected: Verdict,
+) {
+    let mut ledger = Ledger::new(Some(budget), 10, Sharing::Turns);
+    for &cost in running {
+        ledger.reserve(cost);
+    }
+    assert_eq!(ledger.judge(request, cached), expected);
+}
+
+#[test]
+fn rows_of_a_batch_take_what_the_longest_takes() {
+    let mut ledger = Ledger::new(Some(100), 10, Sharing::Calls);
+    ledger.reserve(cost(30, 5));
+    assert_eq!(ledger.judge(cost(10, 10), 0), Verdict::Fits);
+    ledger.reserve(cost(10, 10));
+    assert_eq!(ledger.reserved(), 10 + 2 * 30 + 15);
+    assert_eq!(ledger.judge(cost(1, 1), 0), Verdict::Wait);
+}
+
+#[test]
+fn without_a_budget_everything_fits_and_is_counted() {
+    let mut ledger = Ledger::new(None, 10, Sharing::Turns);
+    assert_eq!(ledger.judge(cost(u64::MAX, u64::MAX), u64::MAX), Verdict::Fits);
+    let place = ledger.reserve(cost(5, 7));
+    assert_eq!(ledger.reserved(), 22);
+    ledger.release(place);
+    assert_eq!(ledger.reserved(), 10);
+}
+
+/// What the worker does with the books: takes requests in order, lets the first one wait until it
+/// fits, and runs each for so many rounds.
+struct Model {
+    ledger: Ledger,
+    waiting: VecDeque<(usize, Cost, u32)>,
+    running: Vec<(usize, Place, u32)>,
+    cached: u64,
+    ended: Vec<usize>,
+    taken: Vec<usize>,
+    refused: usize,
+}
+
+impl Model {
+    fn round(&mut self) {
+        while let Some(&(id, cost, rounds)) = self.waiting.front() {
+            match self.ledger.judge(cost, self.cached) {
+                Verdict::Wait => break,
+                Verdict::Never => self.refused += 1,
+                verdict => {
+                    if let Verdict::Evict(bytes) = verdict {
+                        self.cached = self.cached.saturating_sub(bytes);
+                    }
+                    self.taken.push(id);
+                    self.running.push((id, self.ledger.reserve(cost), rounds));
+                }
+            }
+            self.waiting.pop_front();
+        }
+        for (id, place, left) in &mut self.running {
+            *left -= 1;
+            if *left == 0 {
+                self.ledger.release(*place);
+                self.ended.push(*id);
+                // What it computed goes to the prompt cache.
+                self.cached += 7;
+            }
+        }
+        self.running.retain(|(_, _, left)| *left > 0);
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_budget_holds_and_nobody_starves(
+        budget in 10_u64..200,
+        requests in prop::collection::vec((0_u64..150, 0_u64..80, 1_u32..6, 0_usize..3), 1..60),
+        batched: bool,
+    ) {
+        let sharing = if batched { Sharing::Calls } else { Sharing::Turns };
+        let ledger = Ledger::new(Some(budget), 9, sharing);
+        let mut model = Model {
+            ledger, waiting: VecDeque::new(), running: Vec::new(), cached: 0,
+            ended: Vec::new(), taken: Vec::new(), refused: 0,
+        };
+        let total = requests.len();
+        let mut arriving: VecDeque<_> = requests.into_iter().enumerate().collect();
+        let mut rounds = 0;
+        while model.ended.len() + model.refused < total {
+            if let Some((id, (held, turn, rounds, pause))) = arriving.pop_front() {
+                model.waiting.push_back((id, cost(held, turn), rounds));
+                for _ in 0..pause {
+                    model.round();
+                }
+            }
+            model.round();
+            prop_assert!(model.ledger.reserved() <= budget);
+            rounds += 1;
+            prop_assert!(rounds <= 6 * total + 6, "nothing moves any more");
+        }
+        prop_assert!(model.taken.is_sorted(), "nobody is overtaken");
+        prop_assert_eq!(model.ledger.reserved(), 9);
+    }
+}

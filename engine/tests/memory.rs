@@ -1,0 +1,185 @@
+//! What a request takes, and who is let in beside whom.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use verbatim_engine::{
+    Engine, EngineOptions, Error, Event, FinishReason, GenerateRequest, Generation,
+};
+use verbatim_harness::{case::MadeModel, maker::write_model};
+
+const VOCAB: u32 = 96;
+/// Prompt tokens per call.
+const STEP: usize = 64;
+
+struct Made {
+    folder: tempfile::TempDir,
+}
+
+impl Made {
+    fn new() -> Self {
+        let model = json!({"seed": 3, "dtype": "bf16", "geometry": {
+            "model_type": "llama", "hidden_size": 64, "intermediate_size": 128,
+            "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
+            "head_dim": 32, "vocab_size": VOCAB, "rms_norm_eps": 1e-6, "rope_theta": 10000,
+            "tie_word_embeddings": false,
+        }});
+        let model: MadeModel = serde_json::from_value(model).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        write_model(&model, folder.path()).unwrap();
+        Self { folder }
+    }
+
+    fn load(&self, budget: Option<u64>) -> Result<Engine, Error> {
+        let mut options = EngineOptions::new(self.folder.path());
+        options.prefill_step_size = STEP;
+        options.memory_budget = budget;
+        Engine::load(options)
+    }
+}
+
+fn request(prompt: usize, max_tokens: usize) -> GenerateRequest {
+    let prompt = (0..prompt as u32).map(|i| (i * 29 + 3) % VOCAB).collect();
+    GenerateRequest { ignore_eos: true, ..GenerateRequest::new(prompt, max_tokens) }
+}
+
+/// Tokens that came, and how it ended.
+fn finish(generation: &mut Generation) -> (usize, Result<FinishReason, Error>) {
+    let mut tokens = 0;
+    loop {
+        match generation.next_blocking().expect("an end") {
+            Event::Token(_) => tokens += 1,
+            Event::Finished(end) => return (tokens, Ok(end.reason)),
+            Event::Failed(e) => return (tokens, Err(e)),
+            _ => {}
+        }
+    }
+}
+
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_mins(2), "never {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// What weights take, by the books of an engine without a budget.
+fn resident(engine: &Engine) -> u64 {
+    let memory = || engine.health().memory;
+    wait_until("idle", || memory().active > 0 && memory().reserved > 0);
+    memory().reserved
+}
+
+#[test]
+fn an_idle_engine_holds_its_weights() {
+    let engine = Made::new().load(None).unwrap();
+    let resident = resident(&engine);
+    assert_eq!(resident, engine.model().weight_bytes);
+    let active = engine.health().memory.active;
+    // Scalars, rotations and tables of activations come on top.
+    assert!((resident..resident + (512 << 10)).contains(&active), "{active} against {resident}");
+}
+
+#[test]
+fn weights_that_do_not_fit_are_refused_at_load() {
+    let made = Made::new();
+    let weights = made.load(None).unwrap().model().weight_bytes;
+    let Err(Error::Memory(shortage)) = made.load(Some(weights - 1)) else { panic!("not refused") };
+    assert_eq!((shortage.needed(), shortage.budget), (weights, weights - 1));
+    let text = shortage.to_string();
+    assert!(text.contains("--memory-budget") && text.contains("smaller or quantized"), "{text}");
+    assert!(made.load(Some(weights)).is_ok());
+}
+
+/// A budget for one request of 200 + 300 tokens, and most of what another would take beside it.
+fn budget_for_one(made: &Made) -> u64 {
+    let engine = made.load(None).unwrap();
+    let estimate = engine.estimate(&request(200, 300)).unwrap();
+    resident(&engine) + estimate.peak() + estimate.held / 4 * 3
+}
+
+#[test]
+fn what_never_fits_is_refused_with_figures() {
+    let made = Made::new();
+    let budget = budget_for_one(&made);
+    let engine = made.load(Some(budget)).unwrap();
+    let Err(Error::Memory(shortage)) = engine.submit(request(200, 100_000)) else {
+        panic!("not refused")
+    };
+    assert!(shortage.needed() > budget && shortage.budget == budget);
+    let text = shortage.to_string();
+    let most: usize = text.rsplit(' ').next().unwrap().parse().expect(&text);
+    assert!(text.contains("lower max_tokens to at most"), "{text}");
+    let mut generation = engine.submit(request(200, most)).expect("what was advised fits");
+    assert!(matches!(engine.submit(request(200, most + 256)), Err(Error::Memory(_))));
+    drop(generation.next_blocking());
+
+    let Err(Error::Memory(shortage)) = engine.submit(request(100_000, 1)) else {
+        panic!("not refused")
+    };
+    let text = shortage.to_string();
+    assert!(text.contains("shorten the prompt to at most"), "{text}");
+}
+
+#[test]
+fn a_length_that_nobody_asked_for_is_shortened_to_what_fits() {
+    let made = Made::new();
+    let engine = made.load(Some(budget_for_one(&made))).unwrap();
+    let mut ordinary = request(200, 100_000);
+    ordinary.may_shorten = true;
+    let mut generation = engine.submit(ordinary).expect("an ordinary request fits");
+    let (tokens, reason) = finish(&mut generation);
+    assert_eq!(reason, Ok(FinishReason::Length));
+    assert!((300..2_000).contains(&tokens), "{tokens}");
+}
+
+#[test]
+fn requests_beyond_the_budget_wait_in_order_and_all_finish() {
+    let made = Made::new();
+    let budget = budget_for_one(&made);
+    let engine = made.load(Some(budget)).unwrap();
+    let mut first = engine.submit(request(200, 300)).unwrap();
+    assert!(matches!(first.next_blocking(), Some(Event::Started { .. })));
+    let mut large = engine.submit(request(200, 300)).unwrap();
+    let mut small = engine.submit(request(5, 3)).unwrap();
+    wait_until("a token", || matches!(first.next_blocking(), Some(Event::Token(_))));
+    let health = engine.health();
+    // The small one would fit, but it came later.
+    assert_eq!((health.active, health.queued), (1, 2), "{health:?}");
+    assert!(health.memory.reserved <= budget && health.memory.budget == Some(budget));
+
+    assert_eq!(finish(&mut first), (299, Ok(FinishReason::Length)));
+    assert_eq!(finish(&mut large), (300, Ok(FinishReason::Length)));
+    assert_eq!(finish(&mut small), (3, Ok(FinishReason::Length)));
+    wait_until("everything free again", || {
+        engine.health().memory.reserved == engine.model().weight_bytes
+    });
+    let peak = engine.health().memory.peak;
+    assert!(peak <= budget, "{peak} bytes were taken of {budget}");
+}
+
+#[test]
+fn a_waiting_request_that_is_dropped_makes_room_for_the_next() {
+    let made = Made::new();
+    let engine = made.load(Some(budget_for_one(&made))).unwrap();
+    let mut first = engine.submit(request(200, 300)).unwrap();
+    assert!(first.next_blocking().is_some());
+    let large = engine.submit(request(200, 300)).unwrap();
+    let mut small = engine.submit(request(5, 3)).unwrap();
+    drop(large);
+    assert_eq!(finish(&mut small), (3, Ok(FinishReason::Length)));
+    assert_eq!(engine.health().queued, 0);
+    assert_eq!(finish(&mut first).1, Ok(FinishReason::Length));
+}
+
+#[test]
+fn the_engines_end_reaches_those_that_wait() {
+    let made = Made::new();
+    let engine = made.load(Some(budget_for_one(&made))).unwrap();
+    let mut first = engine.submit(request(200, 300)).unwrap();
+    assert!(first.next_blocking().is_some());
+    let mut waiting = engine.submit(request(200, 300)).unwrap();
+    drop(engine);
+    assert!(finish(&mut waiting).1.is_err());
+}

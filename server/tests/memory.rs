@@ -1,0 +1,124 @@
+//! The memory budget as clients and operators see it.
+
+mod common;
+
+use common::{Server, model, verbatim};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+/// What `verbatim fit` says of requests of `context` tokens.
+fn fit(context: u64, args: &[&str]) -> Value {
+    let context = context.to_string();
+    let output = verbatim()
+        .arg("fit")
+        .arg(model())
+        .args(["--json", "--context", &context])
+        .args(args)
+        .output()
+        .expect("the command runs");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// A server with room for one request of `context` tokens.
+fn server_for(context: u64) -> (Server, u64) {
+    let budget = fit(context, &[])["total"].as_u64().expect("a number");
+    (Server::start(&["--memory-budget", &budget.to_string()]), budget)
+}
+
+fn ask(max_tokens: Option<u64>) -> Value {
+    let mut body = json!({"messages": [{"role": "user", "content": "What is 2 plus 3?"}]});
+    if let Some(n) = max_tokens {
+        body["max_tokens"] = json!(n);
+    }
+    body
+}
+
+#[tokio::test]
+async fn ordinary_requests_pass_and_absurd_ones_are_refused_with_figures() {
+    let (server, budget) = server_for(300);
+    // 512 tokens are the default, which there is no room for: fewer are generated at most.
+    server.chat(&ask(None)).await;
+    server.chat(&ask(Some(16))).await;
+
+    let (status, body) = server.ask("/v1/chat/completions", &ask(Some(1_000_000))).await;
+    assert_eq!((status, &body["error"]["code"]), (413, &json!("memory_budget")), "{body}");
+    let message = body["error"]["message"].as_str().expect("a message");
+    assert!(message.contains("lower max_tokens to at most"), "{message}");
+    let most: u64 = message.rsplit(' ').next().and_then(|n| n.parse().ok()).expect("a number");
+    server.chat(&ask(Some(most.min(400)))).await;
+
+    let words = "word ".repeat(20_000);
+    let (status, body) =
+        server.ask("/v1/completions", &json!({"prompt": words, "max_tokens": 4})).await;
+    assert_eq!(status, 413, "{body}");
+    assert!(body["error"]["message"].as_str().expect("text").contains("shorten the prompt"));
+
+    server.until_idle().await;
+    let (_, health) = server.health().await;
+    let memory = &health["memory"];
+    assert_eq!(memory["budget_bytes"], json!(budget), "{health}");
+    assert_eq!(memory["reserved_bytes"], fit(300, &[])["weights"], "{health}");
+    let (active, peak) = (memory["active_bytes"].as_u64(), memory["peak_bytes"].as_u64());
+    assert!(active > Some(0) && peak >= active && peak <= Some(budget), "{health}");
+}
+
+#[tokio::test]
+async fn requests_that_do_not_fit_together_wait_and_all_finish() {
+    let (server, budget) = server_for(300);
+    let body = ask(Some(200));
+    let ask = || async { server.ask("/v1/chat/completions", &body).await };
+    let answers = tokio::join!(ask(), ask(), ask(), ask(), ask(), ask());
+    let answers = [answers.0, answers.1, answers.2, answers.3, answers.4, answers.5];
+    for (status, answer) in &answers {
+        assert_eq!(*status, 200, "{answer}");
+        assert_eq!(answer["choices"][0]["message"], answers[0].1["choices"][0]["message"]);
+    }
+    let (_, health) = server.health().await;
+    assert!(health["memory"]["peak_bytes"].as_u64() <= Some(budget), "{health}");
+}
+
+#[tokio::test]
+async fn every_choice_counts() {
+    let (server, _) = server_for(300);
+    let mut body = ask(Some(64));
+    body["n"] = json!(3);
+    let (status, answer) = server.ask("/v1/chat/completions", &body).await;
+    // Where `n` is not served yet it is refused; it never ends in a failure.
+    assert!(status == 200 || status == 400, "{answer}");
+}
+
+#[test]
+fn a_budget_below_the_weights_is_told_at_start() {
+    let output = verbatim()
+        .args(["serve", "--port", "0", "--memory-budget", "1KiB", "--model"])
+        .arg(model())
+        .output()
+        .expect("the command runs");
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("the memory budget is 1.0 KiB"), "{error}");
+}
+
+#[rstest]
+#[case("8XB")]
+#[case("lots")]
+#[case("-1")]
+fn budgets_that_are_no_size(#[case] budget: &str) {
+    let flag = format!("--memory-budget={budget}");
+    let output = verbatim().args(["fit", "x", &flag]).output().expect("the command runs");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("expected a size such as 8GB"));
+}
+
+#[test]
+fn fit_says_what_admission_counts() {
+    let report = fit(2048, &["--requests", "3", "--memory-budget", "1GiB"]);
+    let part = |name: &str| report[name].as_u64().expect("a number");
+    let sum = part("weights") + part("adapters") + part("cache") + part("work");
+    assert_eq!(part("total"), sum, "{report}");
+    assert_eq!(report["budget"]["bytes"], json!(1_u64 << 30));
+    assert_eq!(report["machines"].as_array().map(Vec::len), Some(8));
+    let one = fit(2048, &[]);
+    assert_eq!(part("cache"), 3 * one["cache"].as_u64().expect("a number"));
+    assert_eq!(report["work"], one["work"]);
+}
