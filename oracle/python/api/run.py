@@ -69,7 +69,7 @@ def cases(output):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=2000, help="cases to try at least")
-    parser.add_argument("--examples", type=int, default=200, help="drawn per operation")
+    parser.add_argument("--examples", type=int, default=30, help="drawn per operation")
     parser.add_argument("--seconds", type=int, default=0, help="stop after this long")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--model", type=Path, default=ROOT / "demo" / "model")

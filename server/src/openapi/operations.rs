@@ -116,7 +116,7 @@ pub(super) fn schemas() -> Value {
             })),
         })),
         "Health": object(
-            &["status", "worker", "queued", "active", "adapters", "seconds_since_progress", "kv_cache", "prompt_cache"],
+            &["status", "worker", "queued", "active", "adapters", "seconds_since_progress", "kv_cache", "prompt_cache", "memory"],
             json!({
                 "status": one_of(&["ok", "unavailable"]),
                 "worker": one_of(&Condition::ALL.iter().map(|c| c.word()).collect::<Vec<_>>()),
@@ -124,6 +124,7 @@ pub(super) fn schemas() -> Value {
                 "active": integer(0, None),
                 "adapters": integer(0, None),
                 "prompt_cache": prompt_cache(),
+                "memory": memory(),
                 "seconds_since_progress": not_negative(),
                 "kv_cache": string(),
             }),
@@ -141,6 +142,21 @@ fn prompt_cache() -> Value {
     let counts: Map<String, Value> =
         names.iter().map(|name| ((*name).to_owned(), integer(0, None))).collect();
     object(&names, counts.into())
+}
+
+fn memory() -> Value {
+    let count = || integer(0, None);
+    let required = ["budget_bytes", "reserved_bytes", "active_bytes", "peak_bytes", "cached_bytes"];
+    object(
+        &required,
+        json!({
+            "budget_bytes": or_null(&count()),
+            "reserved_bytes": count(),
+            "active_bytes": count(),
+            "peak_bytes": count(),
+            "cached_bytes": count(),
+        }),
+    )
 }
 
 fn get(summary: &str, parameters: &Value, content: Value, refusals: &[u16]) -> Value {
