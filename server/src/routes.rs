@@ -219,3 +219,37 @@ async fn wrong_method() -> Response {
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take that method")
         .into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sha2::{Digest, Sha256};
+
+    /// The page's own policy names its script and style by their digests.
+    #[test]
+    fn the_pages_policy_is_that_of_its_contents() {
+        for (kind, open, close) in [
+            ("script-src", "<script type=\"module\">", "</script>"),
+            ("style-src", "<style>", "</style>"),
+        ] {
+            let text =
+                PAGE.split_once(open).and_then(|(_, rest)| rest.split_once(close)).unwrap().0;
+            let wanted = format!("{kind} 'sha256-{}'", base64(&Sha256::digest(text)));
+            assert!(PAGE.contains(&wanted), "the page must say {wanted}");
+        }
+    }
+
+    fn base64(bytes: &[u8]) -> String {
+        const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let mut text = String::new();
+        for chunk in bytes.chunks(3) {
+            let bits = chunk.iter().fold(0_u32, |bits, b| bits << 8 | u32::from(*b));
+            let bits = bits << (8 * (3 - chunk.len()));
+            for i in 0..4 {
+                let digit = DIGITS[(bits >> (18 - 6 * i) & 63) as usize];
+                text.push(if i <= chunk.len() { char::from(digit) } else { '=' });
+            }
+        }
+        text
+    }
+}

@@ -124,6 +124,11 @@ async fn a_generation_is_counted_as_its_usage_says() {
     assert_eq!(after.get(&ended), 2.0);
     assert_eq!(after.get("verbatim_worker_state{state=\"ready\"}"), 1.0);
     assert!(after.get("process_start_time_seconds") > 1.7e9);
+    assert!(after.get("verbatim_memory_active_bytes") > 0.0);
+    assert!(after.get("verbatim_prompt_cache_max_bytes") > 0.0);
+    let cached = after.get("verbatim_cached_prompt_tokens_total");
+    assert_eq!(after.get("verbatim_prompt_cache_hit_tokens_total"), cached);
+    assert_eq!(after.get("verbatim_adapters"), 0.0);
 }
 
 #[tokio::test]
