@@ -78,6 +78,10 @@ soak *args: oracle-setup build
 kills *args: oracle-setup build
     @.venv/bin/python oracle/python/clients/soak/kills.py "$@"
 
+# Draw requests from /openapi.json and hold the answers against it (schemathesis): --cases N --seconds S.
+schemathesis *args: build
+    @python3 oracle/python/api/run.py "$@"
+
 # Measure beside mlx-lm in alternating rounds (a quiet machine; `--readme README.md` updates the table).
 bench *args: oracle-setup build
     @cargo build --quiet --package verbatim-oracle

@@ -30,6 +30,7 @@ pub fn report(metrics: &Metrics, facts: &Facts) -> String {
     http(&mut out, &counts);
     worker(&mut out, facts);
     caches(&mut out, facts);
+    memory(&mut out, facts);
     tokens(&mut out, &counts);
     out.finish()
 }
@@ -135,6 +136,26 @@ fn caches(out: &mut Exposition, facts: &Facts) {
     ];
     for (name, help, value) in counters {
         out.single(name, Kind::Counter, help, value as f64);
+    }
+}
+
+fn memory(out: &mut Exposition, facts: &Facts) {
+    let memory = &facts.health.memory;
+    let gauges = [
+        ("verbatim_memory_budget_bytes", "What everything may take together.", memory.budget),
+        (
+            "verbatim_memory_reserved_bytes",
+            "What weights, adapters and running requests may come to.",
+            Some(memory.reserved),
+        ),
+        ("verbatim_memory_active_bytes", "What MLX's arrays take.", Some(memory.active)),
+        ("verbatim_memory_peak_bytes", "The most that they took.", Some(memory.peak)),
+        ("verbatim_memory_cached_bytes", "What MLX keeps for arrays to come.", Some(memory.cached)),
+    ];
+    for (name, help, value) in gauges {
+        if let Some(value) = value {
+            out.single(name, Kind::Gauge, help, value as f64);
+        }
     }
 }
 

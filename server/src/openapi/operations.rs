@@ -19,19 +19,16 @@ pub(super) fn of(endpoint: Endpoint) -> Value {
             "Answer a conversation",
             "ChatCompletionRequest",
             "ChatCompletion",
-            "A stream of `ChatCompletionChunk`s, ended by `[DONE]`.",
+            "ChatCompletionChunk",
         ),
-        Endpoint::Completions => generating(
-            "Continue a text",
-            "CompletionRequest",
-            "Completion",
-            "A stream of `Completion`s without usage, ended by `[DONE]`.",
-        ),
+        Endpoint::Completions => {
+            generating("Continue a text", "CompletionRequest", "Completion", "Completion")
+        }
         Endpoint::Messages => anthropics(generating(
             "Answer a conversation, in Anthropic's API",
             "MessageRequest",
             "Message",
-            "A stream of `MessageEvent`s.",
+            "MessageEvent",
         )),
         Endpoint::CountTokens => anthropics(posting(
             "Count the tokens of a conversation, in Anthropic's API",
@@ -39,12 +36,9 @@ pub(super) fn of(endpoint: Endpoint) -> Value {
             json_answer("TokenCount"),
             "Error",
         )),
-        Endpoint::Responses => generating(
-            "Answer with a response",
-            "ResponseRequest",
-            "Response",
-            "A stream of `ResponseEvent`s.",
-        ),
+        Endpoint::Responses => {
+            generating("Answer with a response", "ResponseRequest", "Response", "ResponseEvent")
+        }
         Endpoint::InputTokens => posting(
             "Count the tokens of a response's input",
             "ResponseRequest",
@@ -122,7 +116,7 @@ pub(super) fn schemas() -> Value {
             })),
         })),
         "Health": object(
-            &["status", "worker", "queued", "active", "adapters", "seconds_since_progress", "kv_cache", "prompt_cache"],
+            &["status", "worker", "queued", "active", "adapters", "seconds_since_progress", "kv_cache", "prompt_cache", "memory"],
             json!({
                 "status": one_of(&["ok", "unavailable"]),
                 "worker": one_of(&Condition::ALL.iter().map(|c| c.word()).collect::<Vec<_>>()),
@@ -130,6 +124,7 @@ pub(super) fn schemas() -> Value {
                 "active": integer(0, None),
                 "adapters": integer(0, None),
                 "prompt_cache": prompt_cache(),
+                "memory": memory(),
                 "seconds_since_progress": not_negative(),
                 "kv_cache": string(),
             }),
@@ -147,6 +142,21 @@ fn prompt_cache() -> Value {
     let counts: Map<String, Value> =
         names.iter().map(|name| ((*name).to_owned(), integer(0, None))).collect();
     object(&names, counts.into())
+}
+
+fn memory() -> Value {
+    let count = || integer(0, None);
+    let required = ["budget_bytes", "reserved_bytes", "active_bytes", "peak_bytes", "cached_bytes"];
+    object(
+        &required,
+        json!({
+            "budget_bytes": or_null(&count()),
+            "reserved_bytes": count(),
+            "active_bytes": count(),
+            "peak_bytes": count(),
+            "cached_bytes": count(),
+        }),
+    )
 }
 
 fn get(summary: &str, parameters: &Value, content: Value, refusals: &[u16]) -> Value {
@@ -204,11 +214,21 @@ fn anthropics(mut item: Value) -> Value {
     item
 }
 
-/// A POST with JSON, answered with JSON or a stream of events.
-fn generating(summary: &str, request: &str, answer: &str, stream: &str) -> Value {
+/// A POST with JSON, answered with JSON or a stream of events. `[DONE]` ends OpenAI's streams.
+fn generating(summary: &str, request: &str, answer: &str, event: &str) -> Value {
+    let data = json!({
+        "type": "string",
+        "contentMediaType": "application/json",
+        "contentSchema": reference(event),
+    });
+    let events = json!({
+        "type": "object",
+        "required": ["data"],
+        "properties": {"event": string(), "data": data},
+    });
     let content = json!({
         "application/json": {"schema": reference(answer)},
-        "text/event-stream": {"schema": {"type": "string", "description": stream}},
+        "text/event-stream": {"schema": events},
     });
     posting(summary, request, content, "Error")
 }

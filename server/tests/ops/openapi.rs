@@ -11,7 +11,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use verbatim_server::{openapi, routes::ROUTES};
 
-use crate::common::{Events, Server};
+use crate::common::{Server, client};
 
 const ADDRESS: &str = "http://localhost/openapi.json";
 
@@ -37,7 +37,8 @@ fn every_route_is_described() {
         for (method, operation) in operations {
             let at = format!("{method} {template}");
             assert!(operation["summary"].as_str().is_some_and(|s| !s.is_empty()), "{at}");
-            assert!(operation["responses"]["200"].is_object(), "{at}");
+            let answers = operation["responses"].as_object().expect("answers");
+            assert!(answers.contains_key("200") || answers.contains_key("201"), "{at}");
             assert!(operation["operationId"].is_string(), "{at}");
         }
     }
@@ -54,7 +55,7 @@ async fn every_operation_exists_and_no_other_method_does() {
         let url = server.url(&path.replace("{id}", "x").replace("{name}", "x"));
         for method in ["get", "post", "put", "delete", "patch"] {
             let verb = method.to_uppercase().parse::<reqwest::Method>().expect("a method");
-            let response = crate::common::client().request(verb, &url).send().await.expect("ok");
+            let response = client().request(verb, &url).send().await.expect("ok");
             let refused = response.status() == 405;
             assert_eq!(refused, item.get(method).is_none(), "{method} {path}");
             if refused {
@@ -65,10 +66,10 @@ async fn every_operation_exists_and_no_other_method_does() {
     }
 }
 
-/// Words in the sources of a protocol, among which are all fields that its parser knows.
-fn words(folder: &str) -> BTreeSet<String> {
+/// Words in the sources of the protocols, among which are all fields that their parsers know.
+fn words() -> BTreeSet<String> {
     let mut words = BTreeSet::new();
-    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/wire").join(folder)];
+    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/wire")];
     while let Some(at) = open.pop() {
         if at.is_dir() {
             let entries = fs::read_dir(at).expect("a folder");
@@ -87,20 +88,29 @@ fn literals(file: &PathBuf) -> Vec<String> {
     parts.filter(|w| !w.is_empty() && w.len() < 40 && w.chars().all(word)).collect()
 }
 
-/// A body that is fine, for each endpoint with one, and where its parser lives.
-fn endpoints() -> Vec<(&'static str, &'static str, Value)> {
+/// A body that is fine, for each endpoint with one.
+fn endpoints() -> Vec<(&'static str, Value)> {
     let messages = json!([{"role": "user", "content": "Hi"}]);
+    let model = "default_model";
     vec![
-        ("/v1/chat/completions", "openai", json!({"messages": messages, "max_tokens": 1})),
-        ("/v1/completions", "openai", json!({"prompt": "Hi", "max_tokens": 1})),
+        ("/v1/chat/completions", json!({"messages": messages, "max_tokens": 1})),
+        ("/v1/completions", json!({"prompt": "Hi", "max_tokens": 1})),
+        ("/v1/messages", json!({"model": model, "messages": messages, "max_tokens": 1})),
+        ("/v1/messages/count_tokens", json!({"model": model, "messages": messages})),
+        ("/v1/responses", json!({"input": "Hi", "max_output_tokens": 1})),
+        ("/v1/responses/input_tokens", json!({"input": "Hi"})),
+        ("/v1/adapters", json!({"name": "a"})),
     ]
 }
 
 #[tokio::test]
 async fn parsers_and_schemas_know_the_same_fields() {
-    let server = Server::start(&["--log-level", "error"]);
+    let root = tempfile::tempdir().expect("a folder");
+    let root = root.path().to_str().expect("UTF-8");
+    let server = Server::start(&["--log-level", "error", "--adapter-root", root]);
     let document = openapi::document();
-    for (path, folder, body) in endpoints() {
+    let words = words();
+    for (path, body) in endpoints() {
         let operation = &document["paths"][path]["post"];
         let schema = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
         let schema = schema.as_str().and_then(|s| document.pointer(&s[1..])).expect("a schema");
@@ -108,7 +118,7 @@ async fn parsers_and_schemas_know_the_same_fields() {
         let described: BTreeSet<String> =
             schema["properties"].as_object().expect("properties").keys().cloned().collect();
         let mut known = BTreeSet::new();
-        let mut candidates = words(folder);
+        let mut candidates = words.clone();
         candidates.extend(described.iter().cloned());
         candidates.insert("made_up".to_owned());
         for field in candidates {
@@ -135,6 +145,16 @@ async fn parsers_and_schemas_know_the_same_fields() {
     "max_tokens": 200, "chat_template_kwargs": {"enable_thinking": false}}), "ChatCompletion")]
 #[case("/v1/chat/completions", json!({"messages": [{"role": "user", "content": "Hi"}], "logprobs": true,
     "top_logprobs": 2, "max_tokens": 3}), "ChatCompletion")]
+#[case("/v1/messages", json!({"model": "default_model", "max_tokens": 200,
+    "messages": [{"role": "user", "content": "What is 17 + 25?"}],
+    "thinking": {"type": "enabled", "budget_tokens": 1024}}), "Message")]
+#[case("/v1/messages", json!({"model": "default_model", "max_tokens": 200,
+    "messages": [{"role": "user", "content": "What's the weather in Paris?"}], "tools": [{"name": "get_weather",
+        "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}]}), "Message")]
+#[case("/v1/responses", json!({"input": "What is 17 + 25?", "max_output_tokens": 200,
+    "reasoning": {"effort": "low"}}), "Response")]
+#[case("/v1/responses", json!({"input": "Hi", "max_output_tokens": 3, "instructions": "Be short.",
+    "include": ["message.output_text.logprobs"], "top_logprobs": 2, "metadata": {"a": "b"}}), "Response")]
 #[case("/v1/completions", json!({"prompt": "Hello", "max_tokens": 3}), "Completion")]
 #[case("/v1/completions", json!({"prompt": [5, 6], "max_tokens": 3, "logprobs": true, "top_logprobs": 2}), "Completion")]
 #[tokio::test]
@@ -151,14 +171,26 @@ async fn answers_and_events_are_as_described(
     assert_eq!(status, 200, "{answer}");
     assert_valid(schema, &answer);
     body["stream"] = json!(true);
-    body["stream_options"] = json!({"include_usage": true});
+    let (event, usage) = match schema {
+        "ChatCompletion" => ("ChatCompletionChunk", true),
+        "Completion" => ("Completion", true),
+        "Message" => ("MessageEvent", false),
+        _ => ("ResponseEvent", false),
+    };
+    if usage {
+        body["stream_options"] = json!({"include_usage": true});
+    }
     let response = server.post(path, &body).send().await.expect("an answer");
     let text = response.text().await.expect("text");
-    let chunk = if schema == "ChatCompletion" { "ChatCompletionChunk" } else { schema };
-    let chunks = Events::parse(&text).chunks();
-    assert!(chunks.len() > 1);
-    for event in &chunks {
-        assert_valid(chunk, event);
+    let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    let events: Vec<&str> = data.filter(|data| *data != "[DONE]").collect();
+    assert!(events.len() > 1, "{text}");
+    for data in events {
+        let value: Value = serde_json::from_str(data).expect("JSON");
+        assert_valid(event, &value);
+        if value["type"] == "response.completed" {
+            assert_valid("Response", &value["response"]);
+        }
     }
 }
 
@@ -174,6 +206,22 @@ async fn the_rest_is_as_described() {
     let id = models["data"][0]["id"].as_str().expect("an id");
     assert_valid("Model", &get(&format!("/v1/models/{id}")).await.1);
     assert_valid("Health", &get("/health").await.1);
+    assert_valid("AdapterList", &get("/v1/adapters").await.1);
+    let anthropic = server.get("/v1/models").bearer_auth("k").header("anthropic-version", "1");
+    let page = anthropic.send().await.expect("an answer").json().await.expect("JSON");
+    assert_valid("AnthropicModelList", &page);
+    let response = server.post("/v1/responses", &json!({"input": "Hi", "max_output_tokens": 2}));
+    let response: Value =
+        response.bearer_auth("k").send().await.expect("an answer").json().await.expect("JSON");
+    let at = format!("/v1/responses/{}", response["id"].as_str().expect("an id"));
+    assert_valid("Response", &get(&at).await.1);
+    assert_valid("ResponseItems", &get(&format!("{at}/input_items")).await.1);
+    let deleted = client().delete(server.url(&at)).bearer_auth("k").send().await.expect("ok");
+    assert_valid("Deleted", &deleted.json().await.expect("JSON"));
+    let (status, refused) =
+        server.ask("/v1/messages", &json!({"messages": [], "max_tokens": 1})).await;
+    assert_eq!(status, 401);
+    assert_valid("AnthropicError", &refused);
     let (status, missing) = get("/v1/models/other").await;
     assert_eq!(status, 404);
     assert_valid("Error", &missing);

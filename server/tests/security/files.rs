@@ -6,7 +6,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::common::{model, verbatim};
+use crate::common::{Server, model, verbatim};
 
 /// A copy of the demo model's folder in which files can be spoilt.
 fn copy() -> TempDir {
@@ -114,4 +114,35 @@ fn gguf_files_are_refused() {
     let text = refusal(folder.path()).to_lowercase();
     assert!(text.contains("gguf"), "{text}");
     refusal(&file);
+}
+
+#[tokio::test]
+async fn adapters_stay_below_their_root() {
+    let root = tempfile::tempdir().expect("a folder");
+    let outside = tempfile::tempdir().expect("a folder");
+    fs::write(outside.path().join("adapter_config.json"), "{\"secret\": 4711}").expect("written");
+    std::os::unix::fs::symlink(outside.path(), root.path().join("link")).expect("a link");
+    let server = Server::start(&["--adapter-root", root.path().to_str().expect("UTF-8")]);
+    let name = outside.path().file_name().and_then(|n| n.to_str()).expect("a name");
+    for path in [
+        "..",
+        "/etc",
+        "../../etc/passwd",
+        "link",
+        "a/../../b",
+        ".",
+        "",
+        "a\0b",
+        "~",
+        &format!("../{name}"),
+        outside.path().to_str().expect("UTF-8"),
+    ] {
+        let (status, e) = server.ask("/v1/adapters", &json!({"name": "x", "path": path})).await;
+        assert!((400..500).contains(&status), "{path:?}: {status} {e}");
+        let text = e.to_string();
+        assert!(!text.contains("4711") && !text.contains("passwd:"), "{path:?}: {e}");
+    }
+    let closed = Server::start(&[]);
+    let (status, _) = closed.ask("/v1/adapters", &json!({"name": "x"})).await;
+    assert_eq!(status, 403);
 }

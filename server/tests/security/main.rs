@@ -12,6 +12,8 @@
 //! | crafted safetensors headers | `files::crafted_weights_*` | `engine/src/weights/` |
 //! | GGUF | `files::gguf_*` | |
 //! | templates that loop or grow | `requests::template_bombs_*` | `engine/src/text/` |
+//! | adapters by path | `files::adapters_stay_below_their_root` | `adapters.rs` |
+//! | schemas that explode | `requests::schema_bombs_*` | `engine/src/constrain/` |
 //! | control tokens in user text | `requests::control_tokens_*` (as mlx-lm has it, see `docs/operations.md`) | |
 //! | slow clients | `connections::*` | `robust.rs` |
 //! | DNS rebinding, foreign pages | `connections::*` | `origin.rs` |
@@ -32,12 +34,17 @@ use common::{Server, hello};
 use serde_json::{Value, json};
 use verbatim_server::openapi;
 
-/// Every endpoint that takes a body, with one that is fine.
+/// Every endpoint that reads a conversation or a text, with a body that is fine.
 pub fn posts() -> Vec<(&'static str, Value)> {
     let messages = json!([{"role": "user", "content": "Hi"}]);
+    let model = "default_model";
     vec![
         ("/v1/chat/completions", json!({"messages": messages, "max_tokens": 1})),
         ("/v1/completions", json!({"prompt": "Hi", "max_tokens": 1})),
+        ("/v1/messages", json!({"model": model, "messages": messages, "max_tokens": 1})),
+        ("/v1/messages/count_tokens", json!({"messages": messages, "model": model})),
+        ("/v1/responses", json!({"input": "Hi", "max_output_tokens": 1})),
+        ("/v1/responses/input_tokens", json!({"input": "Hi"})),
     ]
 }
 
@@ -47,32 +54,41 @@ fn every_endpoint_with_a_body_is_attacked() {
     let paths = document["paths"].as_object().expect("paths");
     for (path, item) in paths.iter().filter(|(_, item)| item.get("post").is_some()) {
         // `/chat/completions` is `/v1/chat/completions`, and so on.
-        let known = posts().iter().any(|(p, _)| p == path || p.strip_prefix("/v1") == Some(path));
+        let same = |p: &str| p == path || p.strip_prefix("/v1") == Some(path);
+        let known = posts().iter().any(|(p, _)| same(p)) || path == "/v1/adapters";
         assert!(known, "{path} {item}");
     }
 }
 
 #[tokio::test]
 async fn hostile_bodies_are_the_clients_fault() {
-    let server = Server::start(&["--log-level", "error", "--max-tokens", "1"]);
-    let client = common::client();
+    let root = tempfile::tempdir().expect("a folder");
+    let root = root.path().to_str().expect("UTF-8");
+    let server =
+        Server::start(&["--log-level", "error", "--max-tokens", "1", "--adapter-root", root]);
     for (path, fine) in posts() {
         let (status, answer) = server.ask(path, &fine).await;
         assert_eq!(status, 200, "{path} {answer}");
-        let bodies = bodies::all(&fine);
-        assert!(bodies.len() >= 120);
-        for body in bodies {
-            let shown = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
-            let request = client.post(server.url(path)).header("content-type", "application/json");
-            let response = request.body(body).send().await.expect("an answer");
-            let status = response.status().as_u16();
-            let text = response.text().await.expect("text");
-            assert!((400..500).contains(&status), "{path} {status} for {shown:?}: {text}");
-            let answer: Value = serde_json::from_str(&text).expect("JSON");
-            assert!(answer["error"]["message"].is_string(), "{path} {shown:?}: {text}");
-        }
-        let (status, health) = server.health().await;
-        assert_eq!((status, &health["active"]), (200, &json!(0)), "{path}");
+        attack(&server, path, &fine).await;
     }
+    attack(&server, "/v1/adapters", &json!({"name": "a", "path": "a"})).await;
     server.chat(&hello()).await;
+}
+
+async fn attack(server: &Server, path: &str, fine: &Value) {
+    let client = common::client();
+    let bodies = bodies::all(fine);
+    assert!(bodies.len() >= 120);
+    for body in bodies {
+        let shown = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
+        let request = client.post(server.url(path)).header("content-type", "application/json");
+        let response = request.body(body).send().await.expect("an answer");
+        let status = response.status().as_u16();
+        let text = response.text().await.expect("text");
+        assert!((400..500).contains(&status), "{path} {status} for {shown:?}: {text}");
+        let answer: Value = serde_json::from_str(&text).expect("JSON");
+        assert!(answer["error"]["message"].is_string(), "{path} {shown:?}: {text}");
+    }
+    let (status, health) = server.health().await;
+    assert_eq!((status, &health["active"]), (200, &json!(0)), "{path}");
 }

@@ -11,12 +11,27 @@ fn asking(url: &str) -> Vec<(&'static str, Value)> {
     let user = |part: Value| json!([{"role": "user", "content": [{"type": "text", "text": "What is it?"}, part]}]);
     let chat =
         |part: Value| ("/v1/chat/completions", json!({"messages": user(part), "max_tokens": 1}));
+    let message = |part: Value| {
+        let model = "default_model";
+        ("/v1/messages", json!({"model": model, "messages": user(part), "max_tokens": 1}))
+    };
+    let response = |part: Value| {
+        let input = json!([{"role": "user", "content": [part]}]);
+        ("/v1/responses", json!({"input": input, "max_output_tokens": 1}))
+    };
     vec![
         chat(json!({"type": "image_url", "image_url": {"url": url}})),
         chat(json!({"type": "image_url", "image_url": url})),
         chat(json!({"type": "video_url", "video_url": {"url": url}})),
         chat(json!({"type": "input_audio", "input_audio": {"data": url, "format": "wav"}})),
         chat(json!({"type": "file", "file": {"file_data": url}})),
+        message(json!({"type": "image", "source": {"type": "url", "url": url}})),
+        message(
+            json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": url}}),
+        ),
+        message(json!({"type": "document", "source": {"type": "url", "url": url}})),
+        response(json!({"type": "input_image", "image_url": url})),
+        response(json!({"type": "input_file", "file_url": url})),
     ]
 }
 

@@ -91,6 +91,56 @@ async fn counts_beyond_every_bound_are_refused() {
     server.chat(&hello()).await;
 }
 
+/// Schemas that a careless compiler would unfold or match for ever.
+#[tokio::test]
+async fn schema_bombs_are_refused_or_harmless() {
+    let server = Server::start(&["--max-tokens", "2"]);
+    let deep = (0..100).fold(
+        json!({"type": "null"}),
+        |inner, _| json!({"type": "object", "properties": {"a": inner}, "required": ["a"]}),
+    );
+    let doubled = {
+        let mut definitions = serde_json::Map::new();
+        for i in 0..64 {
+            let next = json!({"$ref": format!("#/$defs/d{}", i + 1)});
+            let both = json!({"type": "object", "properties": {"a": next, "b": next}});
+            definitions.insert(format!("d{i}"), both);
+        }
+        definitions.insert("d64".to_owned(), json!({"type": "null"}));
+        json!({"$defs": definitions, "$ref": "#/$defs/d0"})
+    };
+    let schemas = [
+        deep,
+        doubled,
+        json!({"$ref": "#"}),
+        json!({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}),
+        json!({"$ref": "http://127.0.0.1:1/schema.json"}),
+        json!({"$ref": "file:///etc/passwd"}),
+        json!({"enum": (0..200_000).map(|i| format!("value-{i}")).collect::<Vec<_>>()}),
+        json!({"type": "string", "pattern": "^(a+)+$"}),
+        json!({"type": "string", "pattern": "((a{1,1000}){1,1000}){1,1000}"}),
+        json!({"type": "string", "maxLength": 1_000_000_000, "minLength": 999_999_999}),
+        json!({"type": "array", "minItems": 1_000_000_000}),
+        json!({"type": "object", "minProperties": 1_000_000_000}),
+        json!({"allOf": vec![json!({"anyOf": vec![json!({"type": "object"}); 50]}); 50]}),
+    ];
+    for schema in schemas {
+        let format = json!({"type": "json_schema", "json_schema": {"name": "x", "schema": schema}});
+        let body = with(hello(), "response_format", format);
+        let started = Instant::now();
+        let (status, answer) = server.ask("/v1/chat/completions", &body).await;
+        let shown: String = schema.to_string().chars().take(100).collect();
+        assert!(status == 400 || status == 200, "{shown}: {status} {answer}");
+        assert!(started.elapsed() < PATIENCE, "{shown}");
+        assert_eq!(server.health().await.0, 200, "{shown}");
+    }
+    let large = json!({"type": "object", "description": "x".repeat(4 << 20)});
+    let format = json!({"type": "json_schema", "json_schema": {"name": "x", "schema": large}});
+    let (status, e) =
+        server.ask("/v1/chat/completions", &with(hello(), "response_format", format)).await;
+    assert_eq!(status, 400, "{e}");
+}
+
 #[rstest]
 #[case("{% for i in range(1000000000) %}x{% endfor %}")]
 #[case("{% for a in range(100000) %}{% for b in range(100000) %}x{% endfor %}{% endfor %}")]

@@ -61,6 +61,11 @@ fn answering() -> Value {
         "max_tokens": tokens(),
         "max_completion_tokens": described(tokens(), "Wins over `max_tokens`."),
         "stop": stop(),
+        "response_format": {
+            "type": "object",
+            "required": ["type"],
+            "properties": {"type": one_of(&["text", "json_object", "json_schema"])},
+        },
         "logprobs": boolean(),
         "top_logprobs": integer(-1, Some(limits::MAX_TOP_LOGPROBS as u64)),
     })
@@ -146,11 +151,6 @@ fn chat_fields() -> Value {
                 "properties": {"type": one_of(&["function", "allowed_tools"])},
             },
         ]},
-        "response_format": {
-            "type": "object",
-            "required": ["type"],
-            "properties": {"type": one_of(&["text", "json_object", "json_schema"])},
-        },
         "reasoning_effort": one_of(EFFORTS),
         "parallel_tool_calls": boolean(),
         "chat_template_kwargs": object(&[], kwargs.into()),
