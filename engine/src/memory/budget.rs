@@ -23,7 +23,7 @@ pub struct Shortage {
 /// What would fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advice {
-    /// A smaller model, or a larger budget.
+    /// Nothing does but a smaller model, or a larger budget.
     SmallerModel,
     /// Adapters were mounted since the request came: fewer of them.
     FewerAdapters,
@@ -52,8 +52,9 @@ impl fmt::Display for Shortage {
             ),
             Advice::SmallerModel => write!(
                 f,
-                "even a prompt of one token needs up to {needed} ({resident} of weights and \
-                 {request} beside them), and the memory budget is {budget}; raise --memory-budget"
+                "this request needs up to {needed} ({resident} of weights and {request} beside \
+                 them), the memory budget is {budget}, and no shorter one would fit; raise \
+                 --memory-budget"
             ),
             Advice::FewerAdapters => write!(
                 f,

@@ -131,12 +131,16 @@ pub fn fit(
     options: &FitOptions,
 ) -> Result<Fit> {
     let mut dir = ModelDir::open_config(path)?;
-    dir.read_tensors()?;
+    if !dir.weight_files().is_empty() {
+        dir.read_tensors()?;
+    }
     let facts = (models::family(&dir)?.facts)(&dir)?;
     let mut model = MemoryModel::of_facts(&dir, facts.as_ref(), kv.clone())?;
     kv.check(&model.head_dims())?;
     if let Some(adapter) = adapter {
-        model.adapters = AdapterDir::open(adapter)?.fit(&dir)?.info.bytes;
+        let plan = AdapterDir::open(adapter)?.fit(&dir)?;
+        // What replaces weights does not come on top of them.
+        model.adapters = if plan.replaced().is_none() { plan.info.bytes } else { 0 };
     }
     let context_length = facts.context_length().map(|n| n as u64);
     let context = options
