@@ -126,7 +126,9 @@ async fn parsers_and_schemas_know_the_same_fields() {
             body[&field] = json!({"\u{1f9ea}": [-1]});
             let (status, answer) = server.ask(path, &body).await;
             let text = answer["error"]["message"].as_str().unwrap_or_default();
-            if !(status == 400 && text.contains("is not a field that this server honours")) {
+            if !(status == 400
+                && text.contains(&format!("{field} is not a field that this server honours")))
+            {
                 known.insert(field);
             }
         }

@@ -73,7 +73,7 @@ fn the_first_call_is_plain_and_packed_behind_it() {
     assert_eq!(eight.estimate(demand(2049, 1, 2048)).cache, plain);
     // Later chunks are packed on their way in.
     let packed = eight.estimate(demand(8 * 2048 + 1, 1, 2048));
-    assert_eq!(packed.cache, 3 * 8 * 2048 * 4 * (64 + 4));
+    assert_eq!(packed.cache, 3 * (8 * 2048 + 256) * 4 * (64 + 4));
     // With a late start everything up to it is plain.
     let late = model(&[GROWING; 3], self::packed(8, 8192));
     assert_eq!(late.estimate(demand(8193, 1, 2048)).cache, 4 * plain);
@@ -111,7 +111,8 @@ fn what_is_held_and_a_turn_make_the_peak() {
 
 #[test]
 fn more_never_takes_less() {
-    let models = [model(&[GROWING; 2], packed(4, 700)), model(&[WINDOW, GROWING], packed(8, 0))];
+    let plain = KvQuantization::default;
+    let models = [model(&[GROWING; 2], plain()), model(&[WINDOW, GROWING], plain())];
     for model in models {
         let peaks = (1..4000).step_by(37).map(|n| model.estimate(demand(n, 1, 512)).peak());
         assert!(peaks.collect::<Vec<_>>().is_sorted());
