@@ -214,13 +214,16 @@ fn anthropics(mut item: Value) -> Value {
     item
 }
 
-/// A POST with JSON, answered with JSON or a stream of events. `[DONE]` ends OpenAI's streams.
+/// A POST with JSON, answered with JSON or a stream of events. `[DONE]` ends streams of completions.
 fn generating(summary: &str, request: &str, answer: &str, event: &str) -> Value {
-    let data = json!({
-        "type": "string",
-        "contentMediaType": "application/json",
-        "contentSchema": reference(event),
-    });
+    let data = json!({"anyOf": [
+        {"const": "[DONE]"},
+        {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": reference(event),
+        },
+    ]});
     let events = json!({
         "type": "object",
         "required": ["data"],
