@@ -1,7 +1,7 @@
 //! Constrained decoding: what a generation may write, kept by masks over its logits.
 //!
 //! A [`Grammar`] is plain data. [`Engine::constrain`](crate::Engine::constrain) compiles it with
-//! llguidance to a [`Constraint`], off the MLX thread; there a [`Matcher`] of the sequence tells
+//! llguidance to a [`Constraint`], off the MLX thread; there a `Matcher` of the sequence tells
 //! before each token which tokens may follow.
 
 mod compile;
