@@ -113,6 +113,18 @@ fn read(mut generation: Generation) -> Chosen {
     chosen
 }
 
+/// Rows that run together have the bits of `alone`.
+fn assert_bits_alone(engine: &Engine, rows: &[&[&str]], alone: &[Chosen]) {
+    let running: Vec<Generation> = rows
+        .iter()
+        .enumerate()
+        .map(|(row, names)| engine.submit(with(names, request(row))).unwrap())
+        .collect();
+    for (row, (generation, alone)) in running.into_iter().zip(alone).enumerate() {
+        assert!(&read(generation) == alone, "row {row} has other bits");
+    }
+}
+
 fn request(row: usize) -> GenerateRequest {
     let prompt = (0..[1, 40, 7, 23, 90, 2][row % 6]).map(|t| (t * 7 + row as u32) % VOCAB);
     let sampling = match row % 4 {
@@ -173,14 +185,7 @@ fn rows_with_different_adapters_have_the_bits_of_a_single_stream(#[case] model: 
     for name in ["a", "b", "embeds"] {
         mount(&engine, name, &disk.path(name));
     }
-    let running: Vec<Generation> = rows
-        .iter()
-        .enumerate()
-        .map(|(row, names)| engine.submit(with(names, request(row))).unwrap())
-        .collect();
-    for (row, (generation, alone)) in running.into_iter().zip(&alone).enumerate() {
-        assert!(&read(generation) == alone, "row {row} has other bits");
-    }
+    assert_bits_alone(&engine, &rows, &alone);
     assert_ne!(alone[1], disk.alone(&[], request(1)), "the adapter does something");
     assert_ne!(alone[5], disk.alone(&["b"], request(5)), "both do");
 }
@@ -198,14 +203,7 @@ fn dora_shares_calls_with_its_like_and_leaves_the_others_alone() {
     let engine = disk.batching();
     mount(&engine, "a", &disk.path("a"));
     mount(&engine, "dora", &disk.path("dora"));
-    let running: Vec<Generation> = rows
-        .iter()
-        .enumerate()
-        .map(|(row, names)| engine.submit(with(names, request(row))).unwrap())
-        .collect();
-    for (row, (generation, alone)) in running.into_iter().zip(&alone).enumerate() {
-        assert!(&read(generation) == alone, "row {row} has other bits");
-    }
+    assert_bits_alone(&engine, &rows, &alone);
     let refused = engine.submit(with(&["a", "dora"], request(0))).unwrap_err().to_string();
     assert!(refused.contains("cannot be combined"), "{refused}");
 }

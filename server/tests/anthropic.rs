@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::Server;
+use common::{Server, with};
 use reqwest::RequestBuilder;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -12,12 +12,6 @@ const COUNT: &str = "/v1/messages/count_tokens?beta=true";
 
 fn ask(text: &str) -> Value {
     json!({"model": "default_model", "max_tokens": 64, "messages": [{"role": "user", "content": text}]})
-}
-
-fn with(mut body: Value, extra: &Value) -> Value {
-    let extra = extra.as_object().expect("an object").clone();
-    body.as_object_mut().expect("an object").extend(extra);
-    body
 }
 
 /// A message, which must be one.

@@ -2,14 +2,8 @@
 
 mod common;
 
-use common::{Events, Server, eos, hello, joined};
+use common::{Events, Server, eos, hello, joined, with};
 use serde_json::{Value, json};
-
-fn with(mut body: Value, extra: &Value) -> Value {
-    let extra = extra.as_object().expect("an object").clone();
-    body.as_object_mut().expect("an object").extend(extra);
-    body
-}
 
 async fn streamed(server: &Server, path: &str, body: &Value) -> Events {
     let response = server.post(path, body).send().await.expect("an answer");

@@ -2,16 +2,10 @@
 
 mod common;
 
-use common::Server;
+use common::{Server, with};
 use serde_json::{Value, json};
 
 const PATH: &str = "/v1/responses";
-
-fn with(mut body: Value, extra: &Value) -> Value {
-    let extra = extra.as_object().expect("an object").clone();
-    body.as_object_mut().expect("an object").extend(extra);
-    body
-}
 
 /// A response that must succeed.
 async fn respond(server: &Server, body: &Value) -> Value {

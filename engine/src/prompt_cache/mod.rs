@@ -148,13 +148,11 @@ impl PromptCache {
     }
 
     /// Bytes of all states.
-    #[allow(dead_code, reason = "for admission by memory")]
     pub fn bytes(&self) -> usize {
         self.store.bytes()
     }
 
     /// Makes room outside of the cache: evicts at least `bytes`, or all there is. Returns how many.
-    #[allow(dead_code, reason = "for admission by memory")]
     pub fn evict(&mut self, bytes: usize) -> usize {
         let freed = self.store.evict(bytes);
         self.publish();

@@ -37,12 +37,6 @@ impl Snapshot {
         }
         Ok(Some(caches))
     }
-
-    /// The caches.
-    #[allow(dead_code)]
-    pub fn layers(&self) -> &[LayerCache] {
-        &self.0
-    }
 }
 
 impl State for Snapshot {

@@ -30,6 +30,27 @@ pub fn model() -> PathBuf {
     model
 }
 
+/// `body` with the fields of `extra`.
+pub fn with(mut body: Value, extra: &Value) -> Value {
+    let extra = extra.as_object().expect("an object").clone();
+    body.as_object_mut().expect("an object").extend(extra);
+    body
+}
+
+/// Every endpoint that reads a conversation or a text, with a body that is fine.
+pub fn posts() -> Vec<(&'static str, Value)> {
+    let messages = json!([{"role": "user", "content": "Hi"}]);
+    let model = "default_model";
+    vec![
+        ("/v1/chat/completions", json!({"messages": messages, "max_tokens": 1})),
+        ("/v1/completions", json!({"prompt": "Hi", "max_tokens": 1})),
+        ("/v1/messages", json!({"model": model, "messages": messages, "max_tokens": 1})),
+        ("/v1/messages/count_tokens", json!({"messages": messages, "model": model})),
+        ("/v1/responses", json!({"input": "Hi", "max_output_tokens": 1})),
+        ("/v1/responses/input_tokens", json!({"input": "Hi"})),
+    ]
+}
+
 /// The command under test.
 pub fn verbatim() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_verbatim"));

@@ -4,17 +4,11 @@
 mod common;
 mod validate;
 
-use common::{Events, Server, eos, joined};
+use common::{Events, Server, eos, joined, with};
 use rstest::rstest;
 use serde_json::{Value, json};
 
 const CHAT: &str = "/v1/chat/completions";
-
-fn with(mut body: Value, extra: &Value) -> Value {
-    let extra = extra.as_object().expect("an object").clone();
-    body.as_object_mut().expect("an object").extend(extra);
-    body
-}
 
 fn said(text: &str) -> Value {
     json!({"messages": [{"role": "user", "content": text}], "max_tokens": 250})

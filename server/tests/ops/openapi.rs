@@ -11,7 +11,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use verbatim_server::{openapi, routes::ROUTES};
 
-use crate::common::{Server, client};
+use crate::common::{Server, client, posts};
 
 const ADDRESS: &str = "http://localhost/openapi.json";
 
@@ -88,21 +88,6 @@ fn literals(file: &PathBuf) -> Vec<String> {
     parts.filter(|w| !w.is_empty() && w.len() < 40 && w.chars().all(word)).collect()
 }
 
-/// A body that is fine, for each endpoint with one.
-fn endpoints() -> Vec<(&'static str, Value)> {
-    let messages = json!([{"role": "user", "content": "Hi"}]);
-    let model = "default_model";
-    vec![
-        ("/v1/chat/completions", json!({"messages": messages, "max_tokens": 1})),
-        ("/v1/completions", json!({"prompt": "Hi", "max_tokens": 1})),
-        ("/v1/messages", json!({"model": model, "messages": messages, "max_tokens": 1})),
-        ("/v1/messages/count_tokens", json!({"model": model, "messages": messages})),
-        ("/v1/responses", json!({"input": "Hi", "max_output_tokens": 1})),
-        ("/v1/responses/input_tokens", json!({"input": "Hi"})),
-        ("/v1/adapters", json!({"name": "a"})),
-    ]
-}
-
 #[tokio::test]
 async fn parsers_and_schemas_know_the_same_fields() {
     let root = tempfile::tempdir().expect("a folder");
@@ -110,7 +95,7 @@ async fn parsers_and_schemas_know_the_same_fields() {
     let server = Server::start(&["--log-level", "error", "--adapter-root", root]);
     let document = openapi::document();
     let words = words();
-    for (path, body) in endpoints() {
+    for (path, body) in posts().into_iter().chain([("/v1/adapters", json!({"name": "a"}))]) {
         let operation = &document["paths"][path]["post"];
         let schema = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
         let schema = schema.as_str().and_then(|s| document.pointer(&s[1..])).expect("a schema");

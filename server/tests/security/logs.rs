@@ -2,10 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{
-    common::{Server, hello},
-    posts,
-};
+use crate::common::{Server, hello, posts};
 
 /// A word that the demo model will not come up with.
 const SECRET: &str = "xylophagous-quine-4711";

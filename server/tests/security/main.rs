@@ -30,23 +30,9 @@ mod logs;
 mod media;
 mod requests;
 
-use common::{Server, hello};
+use common::{Server, hello, posts};
 use serde_json::{Value, json};
 use verbatim_server::openapi;
-
-/// Every endpoint that reads a conversation or a text, with a body that is fine.
-pub fn posts() -> Vec<(&'static str, Value)> {
-    let messages = json!([{"role": "user", "content": "Hi"}]);
-    let model = "default_model";
-    vec![
-        ("/v1/chat/completions", json!({"messages": messages, "max_tokens": 1})),
-        ("/v1/completions", json!({"prompt": "Hi", "max_tokens": 1})),
-        ("/v1/messages", json!({"model": model, "messages": messages, "max_tokens": 1})),
-        ("/v1/messages/count_tokens", json!({"messages": messages, "model": model})),
-        ("/v1/responses", json!({"input": "Hi", "max_output_tokens": 1})),
-        ("/v1/responses/input_tokens", json!({"input": "Hi"})),
-    ]
-}
 
 #[test]
 fn every_endpoint_with_a_body_is_attacked() {

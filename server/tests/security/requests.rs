@@ -5,10 +5,7 @@ use std::time::Instant;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::{
-    common::{PATIENCE, Server, hello},
-    posts,
-};
+use crate::common::{PATIENCE, Server, hello, posts};
 
 fn with(mut body: Value, field: &str, value: Value) -> Value {
     body[field] = value;

@@ -15,7 +15,7 @@ import openai
 
 KEY = "sk-any"
 MODEL = "default_model"
-_TEMPLATE = {True: "low", False: "none"}
+_EFFORT = {True: "low", False: "none"}
 
 
 def _error(error):
@@ -26,19 +26,24 @@ def _call(name, arguments, id_):
     return {"name": name, "arguments": arguments if isinstance(arguments, dict) else json.loads(arguments), "id": id_}
 
 
-class Chat:
-    """Chat Completions."""
+class OfOpenAI:
+    """What both of its protocols share."""
 
-    name = "chat"
     errors = openai.APIStatusError
 
     def __init__(self, url, table):
         self.client = openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0)
         self.table = table
 
+
+class Chat(OfOpenAI):
+    """Chat Completions."""
+
+    name = "chat"
+
     def body(self, scenario):
         body = {"model": scenario.get("model", MODEL), "max_tokens": scenario.get("max_tokens", 300), "temperature": 0,
-                "reasoning_effort": _TEMPLATE[scenario.get("thinking", False)], "extra_body": scenario.get("extra", {})}
+                "reasoning_effort": _EFFORT[scenario.get("thinking", False)], "extra_body": scenario.get("extra", {})}
         body |= {k: scenario[k] for k in ("temperature", "top_p", "stop") if k in scenario}
         if "choices" in scenario:
             body["n"] = scenario["choices"]
@@ -118,19 +123,14 @@ class Chat:
                           "cached": usage.prompt_tokens_details.cached_tokens}}
 
 
-class Responses:
+class Responses(OfOpenAI):
     """Responses; every turn after the first names the one before."""
 
     name = "responses"
-    errors = openai.APIStatusError
-
-    def __init__(self, url, table):
-        self.client = openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0)
-        self.table = table
 
     def body(self, scenario):
         body = {"model": scenario.get("model", MODEL), "max_output_tokens": scenario.get("max_tokens", 300), "temperature": 0,
-                "reasoning": {"effort": _TEMPLATE[scenario.get("thinking", False)]}, "extra_body": scenario.get("extra", {})}
+                "reasoning": {"effort": _EFFORT[scenario.get("thinking", False)]}, "extra_body": scenario.get("extra", {})}
         body |= {k: scenario[k] for k in ("temperature", "top_p") if k in scenario}
         if "system" in scenario:
             body["instructions"] = scenario["system"]

@@ -36,9 +36,8 @@ _BUDGET = "600MB"
 class Soak:
     """One run."""
 
-    def __init__(self, options, server, root):
-        self.options, self.server, self.root = options, server, root
-        self.port, self.random = server.port, random.Random(options.seed)
+    def __init__(self, options, server):
+        self.options, self.server, self.port = options, server, server.port
         self.counts, self.problems = Counter(), []
         self.expected, self.memory = {}, []
         self.until = 0.0
@@ -192,7 +191,7 @@ def main():
                                     "--prompt-cache-bytes", "64MB", "--max-batch", "8", "--max-active", "16", "--queue-limit", "128")
         try:
             server.wait()
-            soak = Soak(options, server, root)
+            soak = Soak(options, server)
             health = asyncio.run(soak.run())
             peak = server.peak_memory()
         finally:
