@@ -80,7 +80,11 @@ class Chat {
 
   async helper(body) {
     const stream = this.client.chat.completions.stream({ ...body, stream_options: { include_usage: true } });
-    return this.read(await stream.finalChatCompletion());
+    // The package joins the fields that it knows; of `reasoning` it would keep the last piece.
+    let reasoning = '';
+    for await (const chunk of stream) reasoning += chunk.choices[0]?.delta.reasoning ?? '';
+    const reply = await stream.finalChatCompletion();
+    return this.read({ ...reply, choices: reply.choices.map((choice) => ({ ...choice, message: { ...choice.message, reasoning } })) });
   }
 
   read(reply) {

@@ -99,11 +99,14 @@ class Chat(OfOpenAI):
                            first["finish"], usage, first["logprobs"], len(parts)), native
 
     def helper(self, body):
-        body = dict(body)
         with self.client.chat.completions.stream(**body, stream_options={"include_usage": True}) as events:
-            for _ in events:
-                pass
-            return self.read(events.get_final_completion())
+            try:
+                for _ in events:
+                    pass
+                return self.read(events.get_final_completion())
+            except openai.LengthFinishReasonError as error:
+                # So the package tells an answer that was cut off; what there is of it comes along.
+                return self.read(error.completion)
 
     def read(self, reply):
         message = reply.choices[0].message
