@@ -19,8 +19,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[3]
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "soak")]
 
-import run as sdk  # noqa: E402
 import servers  # noqa: E402
+from environments import prepare_javascript, prepare_python  # noqa: E402
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PORT = "8080"
@@ -73,7 +73,7 @@ class Page:
             done = subprocess.run(command, cwd=self.folder, env=self.environment(), capture_output=True, text=True, timeout=_LIMIT_S)
         except subprocess.TimeoutExpired:
             return f"not done after {_LIMIT_S} s"
-        if done.returncode == 0 and '"error"' not in done.stdout:
+        if done.returncode == 0 and not re.search(r'"error": ?[{"]', done.stdout):
             return None
         return f"exit code {done.returncode}\n{done.stdout[-1500:]}{done.stderr[-1500:]}"
 
@@ -111,7 +111,7 @@ def main():
     parser.add_argument("--binary", type=Path, default=ROOT / "target" / "release" / "verbatim")
     parser.add_argument("--only", default="", help="part of the pages' names")
     options = parser.parse_args()
-    python, javascript, failed, passed = sdk.prepare_python(), sdk.prepare_javascript(), 0, 0
+    python, javascript, failed, passed = prepare_python(), prepare_javascript(), 0, 0
     for path in sorted((ROOT / "docs").glob("*.md")):
         if options.only not in path.name:
             continue

@@ -7,53 +7,22 @@ Makes an environment for each language below `target/sdk`, starts a server on th
 """
 
 import argparse
-import hashlib
 import json
 import subprocess
 import sys
 import time
 import urllib.request
-import venv
 from collections import Counter
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[3]
-HOME = ROOT / "target" / "sdk"
 sys.path.insert(0, str(HERE.parent))
 
 import servers  # noqa: E402
+from environments import prepare_javascript, prepare_python  # noqa: E402
 
 _CROWD = 12
-
-
-def _current(stamp, source):
-    wanted = hashlib.sha256(source.read_bytes()).hexdigest()
-    return wanted, stamp.is_file() and stamp.read_text() == wanted
-
-
-def prepare_python():
-    """An environment of its own: the reference's is pinned to the reference."""
-    home, source = HOME / "python", HERE / "requirements.txt"
-    wanted, current = _current(home / "stamp", source)
-    if not current:
-        print("sdk: installing the Python packages", file=sys.stderr, flush=True)
-        venv.create(home, with_pip=True, clear=True)
-        subprocess.run([home / "bin" / "pip", "install", "--quiet", "--requirement", source], check=True)
-        (home / "stamp").write_text(wanted)
-    return home / "bin" / "python"
-
-
-def prepare_javascript():
-    home, source = HOME / "javascript", HERE / "package.json"
-    wanted, current = _current(home / "stamp", source)
-    if not current:
-        print("sdk: installing the JavaScript packages", file=sys.stderr, flush=True)
-        home.mkdir(parents=True, exist_ok=True)
-        (home / "package.json").write_bytes(source.read_bytes())
-        subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--no-package-lock"], cwd=home, check=True)
-        (home / "stamp").write_text(wanted)
-    return home
 
 
 class Judge:
