@@ -22,7 +22,7 @@ def make(model, folder, name, seed):
         for key in _KEYS:
             path = f"model.layers.{layer}.{key}"
             tensors[f"{path}.lora_a"] = rng.normal(0, 0.2, (hidden, _RANK)).astype(np.float32)
-            tensors[f"{path}.lora_b"] = rng.normal(0, 0.2, (_RANK, out[key])).astype(np.float32)
+            tensors[f"{path}.lora_b"] = rng.normal(0, 0.5, (_RANK, out[key])).astype(np.float32)
     home = folder / name
     home.mkdir(parents=True)
     save_file(tensors, home / "adapters.safetensors")
