@@ -10,6 +10,7 @@ use super::{Rows, packed_attention::attend_packed};
 use crate::{Error, Result};
 
 /// Which keys a query may see.
+#[derive(Debug)]
 pub enum Mask {
     /// Every key (single-token decoding).
     None,

@@ -1,0 +1,3 @@
+#![no_main]
+
+verbatim_fuzz_runner::target!("adapter");
