@@ -6,13 +6,17 @@ use serde_json::json;
 use verbatim_engine::{
     Engine, EngineOptions, Error, Event, FinishReason, GenerateRequest, Generation,
 };
-use verbatim_harness::{case::MadeModel, maker::write_model};
+use verbatim_harness::{
+    case::MadeModel,
+    maker::{write_adapter, write_model},
+};
 
 const VOCAB: u32 = 96;
 /// Prompt tokens per call.
 const STEP: usize = 64;
 
 struct Made {
+    model: MadeModel,
     folder: tempfile::TempDir,
 }
 
@@ -27,7 +31,16 @@ impl Made {
         let model: MadeModel = serde_json::from_value(model).unwrap();
         let folder = tempfile::tempdir().unwrap();
         write_model(&model, folder.path()).unwrap();
-        Self { folder }
+        Self { model, folder }
+    }
+
+    /// The folder of an adapter of many bytes for each one of the model's.
+    fn adapter(&self, seed: u64) -> tempfile::TempDir {
+        let adapter = json!({"format": "mlx_lm", "seed": seed, "rank": 64, "scale": 2.0});
+        let folder = tempfile::tempdir().unwrap();
+        let adapter = serde_json::from_value(adapter).unwrap();
+        write_adapter(&self.model, &adapter, &folder.path().join("adapter")).unwrap();
+        folder
     }
 
     fn load(&self, budget: Option<u64>) -> Result<Engine, Error> {
@@ -182,4 +195,45 @@ fn the_engines_end_reaches_those_that_wait() {
     let mut waiting = engine.submit(request(200, 300)).unwrap();
     drop(engine);
     assert!(finish(&mut waiting).1.is_err());
+}
+
+#[test]
+fn adapters_are_mounted_as_far_as_the_budget_goes() {
+    let made = Made::new();
+    let (a, b) = (made.adapter(1), made.adapter(2));
+    let free = made.load(None).unwrap();
+    let weights = resident(&free);
+    let bytes = free.mount_adapter("a", &a.path().join("adapter")).unwrap().info.bytes;
+
+    // Room for one adapter beside the weights, or for what the prompt cache holds.
+    let mut options = EngineOptions::new(made.folder.path());
+    options.prefill_step_size = STEP;
+    options.memory_budget = Some(weights + bytes + bytes / 2);
+    options.prompt_cache_bytes = bytes as usize;
+    let engine = Engine::load(options).unwrap();
+    let mount = |name: &str, folder: &tempfile::TempDir| {
+        engine.mount_adapter(name, &folder.path().join("adapter"))
+    };
+    let cached = || engine.health().cache.bytes as u64;
+    let mut seed = 0;
+    while cached() <= bytes / 2 {
+        seed += 1;
+        let mut request = request(200, 2);
+        request.use_cache = true;
+        request.prompt[0] = seed % VOCAB;
+        assert!(seed < VOCAB, "the cache does not fill: {} of {bytes}", cached());
+        finish(&mut engine.submit(request).unwrap()).1.unwrap();
+        wait_until("idle", || engine.health().active == 0);
+    }
+    mount("a", &a).unwrap();
+    assert!(cached() <= bytes / 2, "the cache made room");
+    match mount("b", &b) {
+        Err(Error::Memory(shortage)) => assert_eq!(
+            (shortage.resident, shortage.request, shortage.budget),
+            (weights + bytes, bytes, weights + bytes + bytes / 2)
+        ),
+        other => panic!("{other:?}"),
+    }
+    engine.unmount_adapter("a").unwrap();
+    mount("b", &b).unwrap();
 }

@@ -163,7 +163,13 @@ fn text(input: &mut Input<'_>) -> String {
 
 fn call(input: &mut Input<'_>, complete: bool) -> Vec<Delta> {
     let (id, name) = (format!("call_{}", input.text(3)), text(input));
-    let arguments = json!({text(input): text(input)}).to_string();
+    let object = json!({text(input): text(input)});
+    // Not every call's arguments are an object.
+    let arguments = match input.below(4) {
+        0 => json!([object]).to_string(),
+        1 => "[NaN, -Infinity, \"NaN\"]".to_owned(),
+        _ => object.to_string(),
+    };
     let shown = if complete { arguments.as_str() } else { "{" };
     let mut deltas = vec![Delta::CallStart { id, name }];
     let pieces = crate::input::split(shown, input.byte());

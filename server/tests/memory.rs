@@ -39,6 +39,8 @@ async fn ordinary_requests_pass_and_absurd_ones_are_refused_with_figures() {
     // 512 tokens are the default, which there is no room for: fewer are generated at most.
     server.chat(&ask(None)).await;
     server.chat(&ask(Some(16))).await;
+    let (status, body) = server.ask("/v1/responses", &json!({"input": "What is 2 plus 3?"})).await;
+    assert_eq!(status, 200, "{body}");
 
     let (status, body) = server.ask("/v1/chat/completions", &ask(Some(1_000_000))).await;
     assert_eq!((status, &body["error"]["code"]), (413, &json!("memory_budget")), "{body}");

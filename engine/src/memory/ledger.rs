@@ -74,6 +74,20 @@ impl Ledger {
         }
     }
 
+    /// What the prompt cache, which holds `cached` bytes, has to give up for `bytes` more that stay.
+    ///
+    /// # Errors
+    /// [`Shortage`] when there is no room for them beside what runs.
+    pub fn judge_resident(&self, bytes: u64, cached: u64) -> Result<u64, Shortage> {
+        let Some(budget) = self.budget else { return Ok(0) };
+        let (resident, advice) = (self.reserved(), Advice::FreeRoom);
+        let with = resident.saturating_add(bytes);
+        if with > budget {
+            return Err(Shortage { resident, request: bytes, budget, advice });
+        }
+        Ok(with.saturating_add(cached).saturating_sub(budget))
+    }
+
     /// Adapters came or went.
     pub fn set_resident(&mut self, bytes: u64) {
         self.resident = bytes;

@@ -246,11 +246,12 @@ impl Worker<'_> {
         let mut news = false;
         while let Ok(control) = self.controls.try_recv() {
             news = true;
-            if let Some(gone) = self.mounts.obey(control, self.context.model.adapters()) {
-                self.context.cache.borrow_mut().forget_adapter(gone);
+            let (model, cache) = (self.context.model, &self.context.cache);
+            let make_room =
+                |bytes| Ok(self.admission.make_room(bytes, &mut *cache.borrow_mut())?);
+            if let Some(gone) = self.mounts.obey(control, model.adapters(), make_room) {
+                cache.borrow_mut().forget_adapter(gone);
             }
-        }
-        if news {
             self.admission.set_resident(self.weight_bytes + self.mounts.bytes());
         }
         news

@@ -126,3 +126,15 @@ proptest! {
         prop_assert_eq!(model.ledger.reserved(), 9);
     }
 }
+
+#[test]
+fn an_adapter_has_to_fit_beside_what_runs() {
+    let mut ledger = Ledger::new(Some(100), 10, Sharing::Turns);
+    ledger.reserve(cost(30, 20));
+    assert_eq!(ledger.judge_resident(40, 0), Ok(0));
+    assert_eq!(ledger.judge_resident(30, 25), Ok(15), "the cache goes first");
+    let shortage = ledger.judge_resident(41, 0).unwrap_err();
+    assert_eq!((shortage.resident, shortage.request, shortage.budget), (60, 41, 100));
+    assert!(shortage.to_string().contains("this adapter takes 41 B beside 60 B"), "{shortage}");
+    assert_eq!(Ledger::new(None, 10, Sharing::Turns).judge_resident(u64::MAX, 5), Ok(0));
+}
