@@ -6,7 +6,25 @@ What an example prints may be shown in the block that follows it:
   numbers have to be numbers.
 - `text`: lines that come in this order, others between them.
 
-`…` stands for anything inside a text or a line, and alone in a list for any items.
+`…` stands for anything inside a text or a line, and at the end of a list for any more items.
+
+>>> def held(language, code, output):
+...     return difference(Block("page", 1, language, None, code, None), output)
+>>> held("text", "a…c\\nd\\n", "abc\\nx\\nd\\n")
+>>> held("text", "d\\na\\n", "a\\nd\\n")
+"the output lacks the line 'a'"
+>>> held("json", '{"a": [{"b": "x…"}, "…"], "n": 1, "t": true, "z": null}', 'data: {"a": [{"b": "xy"}, 2], "n": 7, "t": true, "z": null}')
+>>> held("json", '{"a": {"b": "x"}}', '{"a": {"b": "y"}}')
+"the object.a.b is 'y' instead of 'x'"
+>>> held("json", '{"a": 1}', '{"a": true}')
+'the object.a is True instead of 1'
+>>> held("json", '{"a": [1]}', '{"a": [1, 2]}{"b": 1}')
+"the object.a has 2 items; the object lacks ['a']"
+>>> held("json", '{"a": 1}', "nothing")
+'the output has no JSON object'
+>>> error('{"error": null}{"a": {"error": "x"}}')
+>>> error('data: {"error": {"code": 1}}')
+{'error': {'code': 1}}
 """
 
 import json
@@ -44,6 +62,11 @@ def blocks(page):
 def difference(shown, output):
     """What an output lacks of the block that shows it, or nothing."""
     return _json_difference(shown.code, output) if shown.language == "json" else _text_difference(shown.code, output)
+
+
+def error(output):
+    """The first answer in an output that is an error."""
+    return next((found for found in _objects(output) if isinstance(found.get("error"), (dict, str))), None)
 
 
 def shows_error(shown):

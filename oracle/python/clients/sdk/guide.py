@@ -7,7 +7,7 @@ and `adapters/formal`) and an imitation of a hub that has the demo model under e
 
 - `sh` runs in bash with `verbatim` on the path. What it exports is there for the blocks that follow. `verbatim serve`
   at a line's beginning starts that server, in place of the one before it. A `curl` that gets an error fails.
-- `python` and `js` run with the official packages of OpenAI and Anthropic.
+- `python` and `ts` run with the official packages of OpenAI and Anthropic; types are checked before.
 - `toml`, `yaml` and `ini` are parsed; with a name behind the language they are written to that file.
 - `json` and `text` show what the block before them prints: see `examples.py`.
 - `<!-- not run: REASON -->` in the line before a block leaves it out. It is counted and told; `./just` recipes in it
@@ -16,11 +16,13 @@ and `adapters/formal`) and an imitation of a hub that has the demo model under e
 
 import argparse
 import configparser
+import doctest
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from collections import Counter
@@ -42,8 +44,8 @@ _LIMIT_S = 120
 _READY_S = 60.0
 _ADDRESS = re.compile(r"(localhost|127\.0\.0\.1):8080\b")
 _SERVE = re.compile(r"^(?:\w+=\S* )*verbatim serve\b")
-_ERROR = re.compile(r'"error": ?[{"]')
-_RUN = ("sh", "python", "js")
+_RUN = ("sh", "python", "ts")
+_TYPE_CHECK = ("--strict", "--target", "es2023", "--module", "nodenext", "--types", "node", "--skipLibCheck")
 _OUTPUT = ("json", "text")
 # Variables of whoever runs this that would change what the examples mean.
 _FOREIGN = re.compile(r"^(HF_|HUGGINGFACE_|XDG_CACHE|ANTHROPIC_|OPENAI_|VERBATIM_)")
@@ -81,11 +83,12 @@ class Page:
 
     def run(self, block, shown):
         """Runs an example; `shown` is the block of what it prints, if there is one."""
-        output = {"sh": self.shell, "python": self.in_python, "js": self.in_javascript}[block.language](block, examples.shows_error(shown))
+        output = {"sh": self.shell, "python": self.in_python, "ts": self.in_typescript}[block.language](block, examples.shows_error(shown))
         if self.server is not None and self.server.process.poll() is not None:
-            raise Failed(f"the server ended with {self.server.process.returncode}:\n{self.server.tail()}")
-        if _ERROR.search(output) and not examples.shows_error(shown):
-            raise Failed(f"an error:\n{output[-1500:]}")
+            self.end()
+            raise Failed("the server has ended")
+        if (error := examples.error(output)) and not examples.shows_error(shown):
+            raise Failed(f"an error: {error}")
         if shown is not None and (problem := examples.difference(shown, output)):
             raise Failed(f"{problem}\n{output[-1500:]}")
 
@@ -107,13 +110,14 @@ class Page:
     def in_python(self, block, error):
         return self.process([self.python, "-c", self.local(block.code)], error)
 
-    def in_javascript(self, block, error):
-        script = self.javascript / f"example-{os.getpid()}.mjs"
-        script.write_text(self.local(block.code))
-        try:
-            return self.process(["node", script], error)
-        finally:
-            script.unlink()
+    def in_typescript(self, block, error):
+        # Beside the packages, where both the compiler and node look for them.
+        packages = self.javascript / "node_modules"
+        with tempfile.TemporaryDirectory(dir=self.javascript) as folder:
+            source = Path(folder) / "example.mts"
+            source.write_text(self.local(block.code))
+            self.process([packages / ".bin" / "tsc", *_TYPE_CHECK, "--typeRoots", packages / "@types", source], error=False)
+            return self.process(["node", source.with_suffix(".mjs")], error)
 
     def process(self, command, error):
         """Standard output of a command, which may fail only where the page says so."""
@@ -137,6 +141,8 @@ class Page:
         try:
             self.server.wait(limit=_READY_S)
         except RuntimeError as error:
+            self.server.stop()
+            self.server = None
             raise Failed(str(error)) from None
         return self.log.read_text(errors="replace").replace(f":{self.port}", ":8080")
 
@@ -234,6 +240,8 @@ def _arguments():
 
 def main():
     options, began = _arguments(), time.monotonic()
+    if doctest.testmod(examples).failed:
+        sys.exit("the judge of outputs is broken")
     options.python, options.javascript = prepare_python(), prepare_javascript()
     guide = Guide(options)
     with hub.serving(MODEL) as address:
