@@ -248,7 +248,8 @@ async fn texts_in_json_lines_are_quoted_once() {
     assert_eq!(server.get("/health").send().await.expect("an answer").status(), 200);
     server.signal("TERM");
     let (_, log) = server.wait();
-    let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let lines: Vec<Value> =
+        log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let found = |message: &str| {
         lines.iter().find(|line| line["message"] == message).expect("a line with the message")
     };
