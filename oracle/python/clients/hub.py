@@ -28,11 +28,13 @@ class _Answers(http.server.BaseHTTPRequestHandler):
                                                           "Content-Range": f"bytes {start}-{end}/{len(content)}"})
 
     def _answer(self, status, body, headers):
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
+        # A client may be killed while it fetches.
+        with contextlib.suppress(ConnectionError):
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
 
     def log_message(self, *_):
         pass
