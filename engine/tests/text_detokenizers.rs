@@ -157,3 +157,15 @@ proptest! {
         }
     }
 }
+
+/// The decoder of the tokenizers crate panics where it is to strip a blank on both sides and there is
+/// only one (found by fuzzing).
+#[test]
+fn a_decoder_that_panics_gives_no_text() {
+    let mut files = DATA["byte_fallback"]["files"].clone();
+    files["tokenizer.json"]["decoder"]["decoders"][3]["stop"] = 1.into();
+    let tokenizer = load(&files);
+    let blank = tokenizer.token_id("\u{2581}").expect("a blank");
+    assert_eq!(tokenizer.decode(&[blank]), "");
+    assert_eq!(segments(tokenizer.detokenizer(), &[blank]), ["", ""]);
+}

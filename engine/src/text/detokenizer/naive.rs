@@ -1,6 +1,9 @@
 //! Any tokenizer, by decoding the current line again and again (`NaiveStreamingDetokenizer`).
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use tokenizers::Tokenizer as HfTokenizer;
 
@@ -80,9 +83,11 @@ impl Naive {
     }
 }
 
-/// Text of `ids`; special tokens are kept.
+/// Text of `ids`; special tokens are kept. What the tokenizer cannot decode has none.
 pub(in crate::text) fn decode(tokenizer: &HfTokenizer, ids: &[u32], clean_up: CleanUp) -> String {
-    let text = tokenizer.decode(ids, false).unwrap_or_default();
+    // Decoders of `tokenizer.json` panic on some texts, e.g. one that strips more than there is.
+    let text = catch_unwind(AssertUnwindSafe(|| tokenizer.decode(ids, false)));
+    let text = text.ok().and_then(Result::ok).unwrap_or_default();
     if !clean_up.punctuation {
         return text;
     }
