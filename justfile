@@ -108,11 +108,6 @@ demo-model *args:
 demo-eval *args: build
     @python3 demo/recipe/evaluate.py --serve target/release/verbatim "$@"
 
-# Fuzz parsers, protocols, prompt cache and streams on a nightly toolchain: TARGET… (all when none is named) --seconds N.
-fuzz *args:
-    @python3 setup/bootstrap.py fuzz
-    @python3 fuzz/run.py "$@"
-
 # Draw fresh cases and run mlx-lm and the engine on each: --count N --seed S.
 parity-fuzz *args: oracle-setup
     @cargo run --quiet --package verbatim-oracle --bin oracle -- fuzz "$@"

@@ -6,7 +6,6 @@ Standard library and pip only. Nothing is installed: wheels are unpacked, their 
     bootstrap.py just          only the `just` executable
     bootstrap.py deps          everything a build needs
     bootstrap.py test          that, and the test runner
-    bootstrap.py fuzz          everything a build needs, and cargo-fuzz
 """
 
 import hashlib
@@ -23,7 +22,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DEPS = Path(os.environ.get("VERBATIM_DEPS", ROOT / ".deps"))
 WHEELS = ROOT / "setup" / "wheels"
-CARGO_FUZZ = "0.13.2"
 VARIANTS = ("cpu", "cuda12", "cuda13", "metal")
 
 
@@ -157,25 +155,6 @@ def setup_mlx_c():
         replace_folder(staged, target, digest)
 
 
-def setup_cargo_fuzz():
-    """cargo-fuzz, built from crates.io; the targets themselves need a nightly toolchain."""
-    if "nightly" not in run(["rustup", "toolchain", "list"], "fuzzing", "It needs rustup (rustup.rs)."):
-        fail("fuzzing needs a nightly toolchain: rustup toolchain install nightly")
-    target = DEPS / "cargo-fuzz"
-    if not is_current(target, CARGO_FUZZ):
-        say(f"building cargo-fuzz {CARGO_FUZZ}")
-        with tempfile.TemporaryDirectory(dir=DEPS) as scratch:
-            staged = Path(scratch) / "cargo-fuzz"
-            run(
-                ["cargo", "install", "cargo-fuzz", "--version", CARGO_FUZZ, "--locked", "--quiet",
-                 "--root", str(staged)],
-                "building cargo-fuzz",
-                "It needs cargo (rustup.rs) and crates.io.",
-            )
-            replace_folder(staged, target, CARGO_FUZZ)
-    point(DEPS / "bin" / "cargo-fuzz", target / "bin" / "cargo-fuzz")
-
-
 def check_tools():
     hints = {
         "cargo": "install Rust from rustup.rs",
@@ -194,16 +173,14 @@ def main():
     if goal == "just":
         setup_tool("just", "just")
         return
-    if goal not in ("deps", "test", "fuzz"):
-        fail(f"unknown goal {goal}; use just, deps, test or fuzz")
+    if goal not in ("deps", "test"):
+        fail(f"unknown goal {goal}; use just, deps or test")
     check_tools()
     setup_mlx()
     setup_libclang()
     setup_mlx_c()
     if goal == "test":
         setup_tool("nextest", "cargo-nextest")
-    if goal == "fuzz":
-        setup_cargo_fuzz()
 
 
 if __name__ == "__main__":

@@ -28,8 +28,6 @@ pub mod constrain;
 mod engine;
 mod error;
 mod generate;
-#[doc(hidden)]
-pub mod internals;
 pub mod kv;
 pub mod limits;
 pub mod memory;

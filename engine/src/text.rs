@@ -22,7 +22,6 @@ pub(crate) use lark::{Lark, Text};
 pub use markers::{Thinking, ToolFormat};
 pub use pipeline::{Output, TextPipeline};
 pub(crate) use python::float_repr;
-pub(crate) use router::route;
 pub use template::{ChatInput, ChatTemplate};
 pub use tokenizer::Tokenizer;
 pub(crate) use tools::grammar::Tool;

@@ -2,21 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use rstest::rstest;
 use serde_json::json;
 use verbatim_engine::{
     Engine, EngineOptions, Error, Event, FinishReason, GenerateRequest, Generation,
 };
-use verbatim_harness::{
-    case::MadeModel,
-    maker::{write_adapter, write_model},
-};
+use verbatim_harness::{case::MadeModel, maker::write_model};
 
 const VOCAB: u32 = 96;
 /// Prompt tokens per call.
 const STEP: usize = 64;
 
 struct Made {
-    model: MadeModel,
     folder: tempfile::TempDir,
 }
 
@@ -31,22 +28,19 @@ impl Made {
         let model: MadeModel = serde_json::from_value(model).unwrap();
         let folder = tempfile::tempdir().unwrap();
         write_model(&model, folder.path()).unwrap();
-        Self { model, folder }
+        Self { folder }
     }
 
-    /// The folder of an adapter of many bytes for each one of the model's.
-    fn adapter(&self, seed: u64) -> tempfile::TempDir {
-        let adapter = json!({"format": "mlx_lm", "seed": seed, "rank": 64, "scale": 2.0});
-        let folder = tempfile::tempdir().unwrap();
-        let adapter = serde_json::from_value(adapter).unwrap();
-        write_adapter(&self.model, &adapter, &folder.path().join("adapter")).unwrap();
-        folder
-    }
-
+    /// An engine whose requests take turns.
     fn load(&self, budget: Option<u64>) -> Result<Engine, Error> {
+        self.load_batching(budget, Some(1))
+    }
+
+    fn load_batching(&self, budget: Option<u64>, max: Option<usize>) -> Result<Engine, Error> {
         let mut options = EngineOptions::new(self.folder.path());
         options.prefill_step_size = STEP;
         options.memory_budget = budget;
+        options.max_batch = max;
         Engine::load(options)
     }
 }
@@ -172,6 +166,26 @@ fn requests_beyond_the_budget_wait_in_order_and_all_finish() {
     assert!(peak <= budget, "{peak} bytes were taken of {budget}");
 }
 
+/// Requests that run at once, so that their rows share calls: the books, read at the last one's start,
+/// bound what MLX's arrays take.
+#[rstest]
+#[case::alike(&[(60, 80); 12])]
+#[case::ragged(&[(3, 90), (500, 60), (130, 200), (64, 90), (90, 10), (7, 120), (300, 60)])]
+#[case::long_beside_short(&[(1500, 60), (5, 200), (9, 90), (1100, 30), (20, 60), (33, 70)])]
+#[case::joining_as_prompts(&[(120, 20); 16])]
+fn side_by_side_requests_stay_within_the_books(#[case] requests: &[(usize, usize)]) {
+    let engine = Made::new().load_batching(Some(1 << 30), None).unwrap();
+    let mut running: Vec<_> =
+        requests.iter().map(|&(prompt, n)| engine.submit(request(prompt, n)).unwrap()).collect();
+    wait_until("all taken up", || engine.health().queued == 0);
+    let reserved = engine.health().memory.reserved;
+    for (generation, &(_, n)) in running.iter_mut().zip(requests) {
+        assert_eq!(finish(generation), (n, Ok(FinishReason::Length)));
+    }
+    let peak = engine.health().memory.peak;
+    assert!(peak <= reserved, "{peak} bytes were taken of {reserved} in the books");
+}
+
 #[test]
 fn a_waiting_request_that_is_dropped_makes_room_for_the_next() {
     let made = Made::new();
@@ -195,45 +209,4 @@ fn the_engines_end_reaches_those_that_wait() {
     let mut waiting = engine.submit(request(200, 300)).unwrap();
     drop(engine);
     assert!(finish(&mut waiting).1.is_err());
-}
-
-#[test]
-fn adapters_are_mounted_as_far_as_the_budget_goes() {
-    let made = Made::new();
-    let (a, b) = (made.adapter(1), made.adapter(2));
-    let free = made.load(None).unwrap();
-    let weights = resident(&free);
-    let bytes = free.mount_adapter("a", &a.path().join("adapter")).unwrap().info.bytes;
-
-    // Room for one adapter beside the weights, or for what the prompt cache holds.
-    let mut options = EngineOptions::new(made.folder.path());
-    options.prefill_step_size = STEP;
-    options.memory_budget = Some(weights + bytes + bytes / 2);
-    options.prompt_cache_bytes = bytes as usize;
-    let engine = Engine::load(options).unwrap();
-    let mount = |name: &str, folder: &tempfile::TempDir| {
-        engine.mount_adapter(name, &folder.path().join("adapter"))
-    };
-    let cached = || engine.health().cache.bytes as u64;
-    let mut seed = 0;
-    while cached() <= bytes / 2 {
-        seed += 1;
-        let mut request = request(200, 2);
-        request.use_cache = true;
-        request.prompt[0] = seed % VOCAB;
-        assert!(seed < VOCAB, "the cache does not fill: {} of {bytes}", cached());
-        finish(&mut engine.submit(request).unwrap()).1.unwrap();
-        wait_until("idle", || engine.health().active == 0);
-    }
-    mount("a", &a).unwrap();
-    assert!(cached() <= bytes / 2, "the cache made room");
-    match mount("b", &b) {
-        Err(Error::Memory(shortage)) => assert_eq!(
-            (shortage.resident, shortage.request, shortage.budget),
-            (weights + bytes, bytes, weights + bytes + bytes / 2)
-        ),
-        other => panic!("{other:?}"),
-    }
-    engine.unmount_adapter("a").unwrap();
-    mount("b", &b).unwrap();
 }

@@ -77,8 +77,7 @@ impl Engine {
     /// [`Error::AdapterExists`] for a name that is taken; [`Error::Request`] for one that is not
     /// [plain](check_name); [`Error::File`] and [`Error::Adapter`] for a folder that is no adapter,
     /// does not fit the model, or holds fully fine-tuned weights, which can only be loaded with the
-    /// model; [`Error::Memory`] where the budget has no room for it beside what runs;
-    /// [`Error::ShuttingDown`], [`Error::WorkerDied`].
+    /// model; [`Error::ShuttingDown`], [`Error::WorkerDied`].
     pub fn mount_adapter(&self, name: &str, path: &Path) -> Result<NamedAdapter> {
         self.mount(name, path, false)
     }

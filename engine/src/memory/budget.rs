@@ -10,10 +10,9 @@ use super::{
 /// More than the budget has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shortage {
-    /// Bytes of weights and adapters; where an adapter is to come, of what runs as well.
+    /// Bytes of weights and adapters.
     pub resident: u64,
-    /// Bytes that the request, or the adapter, takes beside them at most; 0 when they alone are too
-    /// much.
+    /// Bytes that the request takes beside them at most; 0 when they alone are too much.
     pub request: u64,
     /// Bytes of the budget.
     pub budget: u64,
@@ -28,8 +27,6 @@ pub enum Advice {
     SmallerModel,
     /// Adapters were mounted since the request came: fewer of them.
     FewerAdapters,
-    /// It is an adapter that has no room: fewer of them, or fewer requests at once.
-    FreeRoom,
     /// So many generated tokens behind this prompt.
     FewerTokens(u64),
     /// A prompt of so many tokens.
@@ -64,12 +61,6 @@ impl fmt::Display for Shortage {
                 "adapters mounted meanwhile leave no room: {resident} of weights and adapters and \
                  {request} for this request, and the memory budget is {budget}; remove adapters, \
                  or ask for less"
-            ),
-            Advice::FreeRoom => write!(
-                f,
-                "this adapter takes {request} beside {resident} of weights, adapters and running \
-                 requests, and the memory budget is {budget}; remove adapters, try again when \
-                 fewer requests run, or raise --memory-budget"
             ),
             Advice::FewerTokens(n) => write!(
                 f,

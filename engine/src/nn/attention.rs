@@ -10,7 +10,6 @@ use super::{Rows, packed_attention::attend_packed};
 use crate::{Error, Result};
 
 /// Which keys a query may see.
-#[derive(Debug)]
 pub enum Mask {
     /// Every key (single-token decoding).
     None,

@@ -95,7 +95,6 @@ impl History {
     }
 
     /// What the state before the prompt's last token depends on, when reading goes on from here.
-    #[must_use]
     pub fn through(mut self, rules: &Rules, chunks: &Chunks) -> Self {
         while self.at < chunks.last() {
             self.read(rules, chunks.end(self.at) - self.at);

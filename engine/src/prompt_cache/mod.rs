@@ -13,12 +13,13 @@ use std::sync::Arc;
 use tracing::warn;
 
 pub use history::{History, Rules};
-pub use store::{Hit, Kind, State, Store};
+pub use store::Kind;
 
 use crate::{
     cache::LayerCache, generate::Chunks, models::Mutation, nn::AdapterId, scheduler::Status,
 };
 use snapshot::Snapshot;
+use store::Store;
 
 /// What a state depends on beside tokens and calls: the adapters in the order of their selection.
 pub type Key = Vec<AdapterId>;

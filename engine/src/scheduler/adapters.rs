@@ -26,20 +26,11 @@ impl<'a> Mounts<'a> {
         Self { mutation, status, bytes: BTreeMap::new() }
     }
 
-    /// Does what was asked for and answers; returns the adapter that is gone, if one is. `make_room`
-    /// is told how many bytes an adapter takes before it is mounted.
-    pub(super) fn obey(
-        &mut self,
-        control: Control,
-        adapters: &Adapters,
-        make_room: impl FnOnce(u64) -> Result<()>,
-    ) -> Option<AdapterId> {
+    /// Does what was asked for and answers; returns the adapter that is gone, if one is.
+    pub(super) fn obey(&mut self, control: Control, adapters: &Adapters) -> Option<AdapterId> {
         match control {
             Control::Mount(adapter, reply) => {
-                let mounted = contained("mounting", || {
-                    make_room(adapter.bytes())?;
-                    self.mount(*adapter, adapters)
-                });
+                let mounted = contained("mounting", || self.mount(*adapter, adapters));
                 if let Err(unheard) = reply.send(mounted)
                     && let Ok(id) = unheard.0
                 {

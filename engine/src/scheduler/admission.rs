@@ -65,18 +65,6 @@ impl Admission {
         Ok(Reservation { ledger: Rc::clone(&self.ledger), place })
     }
 
-    /// Makes room for an adapter of `bytes`, for which `kept` gives up what it has to.
-    ///
-    /// # Errors
-    /// [`Shortage`] when there is none beside what runs.
-    pub(super) fn make_room(&self, bytes: u64, kept: &mut dyn Evictable) -> Result<(), Shortage> {
-        match self.ledger.borrow().judge_resident(bytes, kept.bytes())? {
-            0 => {}
-            surplus => kept.evict(surplus),
-        }
-        Ok(())
-    }
-
     /// Weights and adapters take this many bytes now.
     pub(super) fn set_resident(&self, bytes: u64) {
         self.ledger.borrow_mut().set_resident(bytes);

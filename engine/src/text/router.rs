@@ -180,28 +180,6 @@ impl Router {
     }
 }
 
-/// What a text that arrives in `chunks` is taken for: the pieces of each chunk, then those of the
-/// end; and the stop string that ended it.
-pub(crate) fn route<'a>(
-    thinking: Option<&Thinking>,
-    tools: Option<ToolFormat>,
-    stops: &[String],
-    start: Channel,
-    chunks: impl IntoIterator<Item = &'a str>,
-) -> (Vec<Vec<Piece>>, Option<String>) {
-    let mut router = Router::new(thinking, tools, stops, start);
-    let mut read = |chunk: Option<&str>| {
-        let mut pieces = Vec::new();
-        match chunk {
-            Some(text) => router.push(text, &mut pieces),
-            None => router.flush(&mut pieces),
-        }
-        pieces
-    };
-    let pieces = chunks.into_iter().map(Some).chain([None]).map(&mut read).collect();
-    (pieces, router.stopped().map(|stop| stops[stop].clone()))
-}
-
 /// Adds text to the last piece where it continues it.
 fn emit(pieces: &mut Vec<Piece>, channel: Channel, text: &str) {
     if text.is_empty() {

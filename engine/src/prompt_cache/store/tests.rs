@@ -1,4 +1,6 @@
-//! Single cases; `fuzz/src/prompt_cache.rs` holds the store against a naive model.
+//! The store against a naive model that lists what may be there.
+
+use proptest::prelude::*;
 
 use super::*;
 
@@ -142,4 +144,149 @@ fn calls_that_matter_decide() {
     exact.insert(0, (0..40).collect(), history(&strict, &[16, 16, 8]), Kind::Tail, trimmable(1));
     let at = |step| exact.find(&0, &prompt, &Chunks::new(60, step, &[])).map(|h| h.history.at());
     assert_eq!([at(16), at(32), at(40), at(64)], [Some(32), None, None, None]);
+}
+
+#[derive(Debug, Clone)]
+enum Operation {
+    Insert { key: u8, tokens: Vec<u32>, calls: Vec<usize>, kind: u8, bytes: usize, trimmable: bool },
+    Find { key: u8, tokens: Vec<u32>, step: usize, mark: usize },
+    Evict(usize),
+    Retain(u8),
+    Remove(usize),
+}
+
+/// Few tokens and short lists, so that prompts share prefixes.
+fn tokens() -> impl Strategy<Value = Vec<u32>> {
+    prop::collection::vec(0..2_u32, 1..10)
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    let insert = (
+        0..2_u8,
+        tokens(),
+        prop::collection::vec(1..6_usize, 10),
+        0..3_u8,
+        0..40_usize,
+        any::<bool>(),
+    )
+        .prop_map(|(key, tokens, calls, kind, bytes, trimmable)| Operation::Insert {
+            key,
+            tokens,
+            calls,
+            kind,
+            bytes,
+            trimmable,
+        });
+    let find = (0..2_u8, tokens(), 1..8_usize, 0..10_usize)
+        .prop_map(|(key, tokens, step, mark)| Operation::Find { key, tokens, step, mark });
+    prop_oneof![
+        8 => insert,
+        8 => find,
+        1 => (0..80_usize).prop_map(Operation::Evict),
+        1 => (0..2_u8).prop_map(Operation::Retain),
+        1 => any::<usize>().prop_map(Operation::Remove),
+    ]
+}
+
+/// The history of calls of these lengths, the last of which is cut off.
+fn called(rules: &Rules, calls: &[usize], tokens: usize) -> History {
+    let mut history = History::default();
+    for &len in calls {
+        let len = len.min(tokens - history.at());
+        if len > 0 {
+            history.read(rules, len);
+        }
+    }
+    if history.at() < tokens {
+        history.read(rules, tokens - history.at());
+    }
+    history
+}
+
+/// The longest usable prefix by trying all of them.
+fn naive(
+    store: &Store<u8, Sized>,
+    rules: &Rules,
+    key: u8,
+    prompt: &[u32],
+    chunks: &Chunks,
+) -> usize {
+    let cold = History::default().through(rules, chunks);
+    let mut best = 0;
+    for entry in store.entries().iter().filter(|entry| entry.key == key) {
+        for at in 1..prompt.len() {
+            let same = entry.tokens.len() >= at && entry.tokens[..at] == prompt[..at];
+            let held = at == entry.tokens.len() || (same && entry.state.trimmable);
+            let leads = |history: History| history.through(rules, chunks) == cold;
+            if same && held && entry.history.trimmed(rules, at).is_some_and(leads) {
+                best = best.max(at);
+            }
+        }
+    }
+    best
+}
+
+/// Operations of one run: with the number of runs, 100,000.
+const OPERATIONS: usize = 500;
+const RUNS: u32 = 200;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(RUNS))]
+
+    #[test]
+    fn bytes_are_those_of_the_states_and_within_the_cap(
+        cap in 0..200_usize,
+        windowed in any::<bool>(),
+        operations in prop::collection::vec(operation(), OPERATIONS),
+    ) {
+        let rules = if windowed { RULES } else { PLAIN };
+        let mut store = Store::new(rules, cap);
+        for operation in operations {
+            match operation {
+                Operation::Insert { key, tokens, calls, kind, bytes, trimmable } => {
+                    let history = called(&rules, &calls, tokens.len());
+                    // A ring that is full cannot be cut back.
+                    let full = rules.window.is_some_and(|window| tokens.len() >= window);
+                    let state = Sized { bytes, trimmable: trimmable && !full };
+                    let before = store.entries().len();
+                    let kind = KINDS[usize::from(kind)];
+                    let (id, gone) =
+                        store.insert(key, tokens.clone(), history.clone(), kind, state);
+                    prop_assert_eq!(id.is_some(), bytes <= cap);
+                    prop_assert_eq!(store.entries().len() + gone.len(),
+                        before + usize::from(id.is_some()));
+                    prop_assert!(id.is_none() || store.position(&key, &tokens, &history).is_some());
+                }
+                Operation::Find { key, tokens, step, mark } => {
+                    let chunks = Chunks::new(tokens.len(), step, &[mark]);
+                    let hit = store.find(&key, &tokens, &chunks);
+                    let at = hit.as_ref().map_or(0, |hit| hit.history.at());
+                    prop_assert!(at < tokens.len());
+                    prop_assert_eq!(at, naive(&store, &rules, key, &tokens, &chunks));
+                    if let Some(hit) = hit {
+                        prop_assert!(store.entries()[hit.index].tokens.starts_with(&tokens[..at]));
+                        store.touch(hit.index);
+                    }
+                }
+                Operation::Evict(bytes) => {
+                    let (before, freed) = (store.bytes(), store.evict(bytes));
+                    prop_assert_eq!(before - store.bytes(), freed);
+                    prop_assert!(freed >= bytes || store.entries().is_empty());
+                }
+                Operation::Retain(key) => {
+                    store.retain(|other| *other != key);
+                    prop_assert!(store.entries().iter().all(|entry| entry.key != key));
+                }
+                Operation::Remove(index) => {
+                    if !store.entries().is_empty() {
+                        store.remove(index % store.entries().len());
+                    }
+                }
+            }
+            let sum: usize = store.entries().iter().map(|entry| entry.state.bytes).sum();
+            prop_assert_eq!(store.bytes(), sum);
+            prop_assert!(sum <= cap);
+            prop_assert!(store.entries().len() <= limits::MAX_CACHE_ENTRIES);
+        }
+    }
 }

@@ -5,7 +5,6 @@
 mod blocks;
 mod count_tokens;
 pub mod errors;
-mod input;
 mod messages;
 pub mod models;
 mod options;

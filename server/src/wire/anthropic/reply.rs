@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 use verbatim_engine::Stats;
 
-use super::{errors, input, stream::Blocks};
+use super::{errors, stream::Blocks};
 use crate::{
     core::{Answer, Outcome, Part, Start, Step, StopReason, ToolCall},
     error::ApiError,
@@ -83,7 +83,8 @@ fn append(content: &mut Vec<Value>, kind: &str, text: &str, is_shown: bool) {
 }
 
 fn tool_use(call: &ToolCall) -> Value {
-    let input = input::object(&call.arguments);
+    // A complete call's arguments are a JSON object.
+    let input = serde_json::from_str::<Map<String, Value>>(&call.arguments).unwrap_or_default();
     json!({"type": "tool_use", "id": tool_use_id(&call.id), "name": call.name, "input": input})
 }
 

@@ -3,10 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{
-    input::Input,
-    reply::{SIGNATURE, tool_use_id},
-};
+use super::reply::{SIGNATURE, tool_use_id};
 use crate::{core::Delta, sse};
 
 /// What a block is of.
@@ -28,16 +25,13 @@ pub struct Blocks {
     count: usize,
     /// Whitespace that waits for text of its kind.
     held: (Option<Kind>, String),
-    /// Arguments of the call that is being written.
-    input: Input,
     shows_thinking: bool,
 }
 
 impl Blocks {
     /// No blocks so far; thinking is shown or left out.
     pub fn new(shows_thinking: bool) -> Self {
-        let (held, input) = ((None, String::new()), Input::default());
-        Self { open: None, count: 0, held, input, shows_thinking }
+        Self { open: None, count: 0, held: (None, String::new()), shows_thinking }
     }
 
     /// The events of `deltas`.
@@ -54,28 +48,16 @@ impl Blocks {
                     let id = tool_use_id(&id);
                     let block = json!({"type": "tool_use", "id": id, "name": name, "input": {}});
                     self.begin(Kind::ToolUse, &block, &mut out);
-                    self.input = Input::default();
                 }
-                Delta::CallArguments(arguments) => {
-                    let json = self.input.push(&arguments);
-                    self.arguments(&json, &mut out);
+                Delta::CallArguments(json) if json.is_empty() => {}
+                Delta::CallArguments(json) => {
+                    let delta = json!({"type": "input_json_delta", "partial_json": json});
+                    out.push(self.delta(&delta));
                 }
-                Delta::CallEnd { complete } => {
-                    if complete {
-                        let json = self.input.end();
-                        self.arguments(&json, &mut out);
-                    }
-                    self.close(&mut out);
-                }
+                Delta::CallEnd { .. } => self.close(&mut out),
             }
         }
         out
-    }
-
-    fn arguments(&self, json: &str, out: &mut Vec<Bytes>) {
-        if !json.is_empty() {
-            out.push(self.delta(&json!({"type": "input_json_delta", "partial_json": json})));
-        }
     }
 
     /// The events that close the last block.

@@ -111,7 +111,6 @@ fn generation(
     include: &Include,
     settings: &mut Map<String, Value>,
 ) -> ApiResult<Request> {
-    let may_shorten = !body.has("max_output_tokens");
     let max_tokens = body.count("max_output_tokens", 1, defaults.max_tokens)?;
     let most = engine_limits::MAX_GENERATED_TOKENS;
     if max_tokens > most {
@@ -125,7 +124,6 @@ fn generation(
     settings.insert("top_p".to_owned(), sampling.top_p.into());
     settings.insert("top_logprobs".to_owned(), top.into());
     Ok(Request {
-        may_shorten,
         sampling,
         stop: take_stop(body)?,
         top_logprobs: (include.logprobs || top > 0).then_some(top),

@@ -338,18 +338,3 @@ proptest! {
         prop_assert_eq!(&json!(collected(&events)), &message["content"]);
     }
 }
-
-#[rstest]
-#[case::list(&["[1", ", Na", "N]"], json!({"arguments": [1, "NaN"]}))]
-#[case::text(&["\"x\""], json!({"arguments": "x"}))]
-#[case::object(&["{\"a\": -Inf", "inity}"], json!({"a": "-Infinity"}))]
-fn the_input_of_a_call_is_an_object(#[case] pieces: &[&str], #[case] input: Value) {
-    let mut deltas = vec![start("f")];
-    deltas.extend(pieces.iter().map(|piece| arguments(piece)));
-    deltas.push(END);
-    assert_eq!(whole(true, &deltas, StopReason::ToolCalls)["content"][0]["input"], input);
-    let events = stream(true, &deltas, StopReason::ToolCalls);
-    let told: String =
-        events.iter().filter_map(|event| event["delta"]["partial_json"].as_str()).collect();
-    assert_eq!(serde_json::from_str::<Value>(&told).unwrap(), input);
-}

@@ -1,3 +1,0 @@
-#![no_main]
-
-verbatim_fuzz_runner::target!("chat");
