@@ -39,8 +39,13 @@ pub fn body(input: &[u8]) -> bool {
 }
 
 fn fitted(dir: &tempfile::TempDir, kv: &KvQuantization) -> bool {
-    let options =
-        FitOptions { context: None, requests: 3, prefill_step_size: 512, budget: Some(8 << 30) };
+    let options = FitOptions {
+        context: None,
+        requests: 3,
+        max_batch: 2,
+        prefill_step_size: 512,
+        budget: Some(8 << 30),
+    };
     let Ok(fit) = fit(dir.path(), None, kv, &options) else { return false };
     assert!(!fit.to_string().is_empty());
     assert!(fit.total >= fit.weights, "{fit:?}");
