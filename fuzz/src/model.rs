@@ -42,7 +42,7 @@ fn fitted(dir: &tempfile::TempDir, kv: &KvQuantization) -> bool {
     let options = FitOptions {
         context: None,
         requests: 3,
-        max_batch: 2,
+        max_batch: None,
         prefill_step_size: 512,
         budget: Some(8 << 30),
     };
