@@ -161,6 +161,12 @@ impl Ledger {
         }
     }
 
+    /// By how many bytes `cached` bytes of prompts' state are too many beside what runs.
+    pub fn surplus(&self, cached: u64) -> u64 {
+        let budget = self.budget.unwrap_or(u64::MAX);
+        self.reserved().saturating_add(cached).saturating_sub(budget)
+    }
+
     /// Enters a request that was let in.
     pub fn reserve(&mut self, cost: Cost) -> Place {
         self.places += 1;
