@@ -93,6 +93,19 @@ impl Ledger {
         }
     }
 
+    /// Whether the prompt cache, which holds `cached` bytes, may take in `bytes` more.
+    pub fn judge_kept(&self, bytes: u64, cached: u64) -> Verdict {
+        let Some(budget) = self.budget else { return Verdict::Fits };
+        let room = budget.saturating_sub(self.reserved());
+        if bytes > room {
+            return Verdict::Wait;
+        }
+        match cached.saturating_add(bytes).checked_sub(room) {
+            None | Some(0) => Verdict::Fits,
+            Some(surplus) => Verdict::Evict(surplus),
+        }
+    }
+
     /// Enters a request that was let in.
     pub fn reserve(&mut self, cost: Cost) -> Place {
         self.places += 1;

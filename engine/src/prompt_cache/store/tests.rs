@@ -250,7 +250,7 @@ proptest! {
                     let state = Sized { bytes, trimmable: trimmable && !full };
                     let before = store.entries().len();
                     let kind = KINDS[usize::from(kind)];
-                    let (id, gone) =
+                    let Inserted { id, gone } =
                         store.insert(key, tokens.clone(), history.clone(), kind, state);
                     prop_assert_eq!(id.is_some(), bytes <= cap);
                     prop_assert_eq!(store.entries().len() + gone.len(),
