@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use sha2::{Digest as _, Sha256};
@@ -35,23 +36,34 @@ pub fn identity(dir: &ModelDir, kv: &KvQuantization, mutation: Mutation) -> Resu
     }
     let mut digest = Sha256::new();
     let device = if mlx::runs_on_cpu()? { "cpu" } else { "gpu" };
-    let platform = [std::env::consts::OS, std::env::consts::ARCH, device];
-    let software = [env!("CARGO_PKG_VERSION"), &mlx::mlx_version()];
-    for text in platform.into_iter().chain(software) {
-        part(&mut digest, text.as_bytes());
-    }
-    for file in std::env::current_exe().ok().into_iter().chain(libmlx()) {
-        // Where the system hides them, versions have to do.
-        if let Ok(of_file) = digest_of(&file) {
-            part(&mut digest, &of_file);
-        }
-    }
+    part(&mut digest, device.as_bytes());
+    part(&mut digest, software());
     part(&mut digest, format!("{kv:?} {mutation:?}").as_bytes());
     part(&mut digest, serde_json::Value::from(dir.config().clone()).to_string().as_bytes());
     for file in dir.weight_files() {
         part(&mut digest, &digest_of(file).map_err(|e| Error::file(file, e))?);
     }
     Ok(hex(&digest.finalize()))
+}
+
+/// A digest of what computes: this build and MLX, on this kind of machine.
+fn software() -> &'static Digest {
+    static SOFTWARE: OnceLock<Digest> = OnceLock::new();
+    SOFTWARE.get_or_init(|| {
+        let mut digest = Sha256::new();
+        let platform = [std::env::consts::OS, std::env::consts::ARCH];
+        let versions = [env!("CARGO_PKG_VERSION"), &mlx::mlx_version()];
+        for text in platform.into_iter().chain(versions) {
+            part(&mut digest, text.as_bytes());
+        }
+        for file in std::env::current_exe().ok().into_iter().chain(libmlx()) {
+            // Where the system hides them, versions have to do.
+            if let Ok(of_file) = digest_of(&file) {
+                part(&mut digest, &of_file);
+            }
+        }
+        digest.finalize().into()
+    })
 }
 
 /// The library that does the arithmetic, where the system tells.

@@ -75,6 +75,14 @@ impl PromptCache {
         self.store.cap() > 0
     }
 
+    /// The key of states that are computed with these adapters, in the order of their selection.
+    pub fn key(&self, adapters: &[AdapterId]) -> Key {
+        if self.mutation == Mutation::CachedWhateverAdapters {
+            return Key::new();
+        }
+        adapters.to_vec()
+    }
+
     /// What states depend on.
     pub fn rules(&self) -> Rules {
         self.rules

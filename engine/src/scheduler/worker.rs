@@ -160,7 +160,7 @@ fn run(mut setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
     };
     // Reading the weights would slow down what else is loaded meanwhile, such as the tokenizer.
     if let (Ok(Some(folder)), Some(memory)) = (setup.loaded.recv(), &setup.memory) {
-        let shape = Shape::new(memory, model.dtype(), model.new_caches());
+        let shape = Shape::new(memory, model.dtype(), model.new_caches(), setup.mutation);
         worker.context.cache.borrow_mut().keep_on_disk(folder, shape);
     }
     worker.serve();

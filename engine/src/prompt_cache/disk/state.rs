@@ -18,6 +18,7 @@ use crate::{
     limits,
     memory::{CacheFacts, Heads, MemoryModel},
     mlx,
+    models::Mutation,
 };
 
 /// A state's arrays and how to describe them.
@@ -92,7 +93,9 @@ pub fn read(file: &mut impl std::io::Read, head: &Head, shape: &Shape) -> Result
         head.description.texts.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
     let mut caches = put_together(arrays, &texts)?;
     shape.check(&caches, &head.description)?;
-    shape.kv.adopt(&mut caches);
+    if shape.mutation != Mutation::LoadedReadAsStock {
+        shape.kv.adopt(&mut caches);
+    }
     Snapshot::take(caches).map_err(|e| e.to_string())
 }
 
@@ -106,12 +109,18 @@ pub struct Shape {
     kv: KvQuantization,
     /// A new sequence's caches.
     empty: Vec<LayerCache>,
+    mutation: Mutation,
 }
 
 impl Shape {
     /// Of a model whose new sequences have the caches `empty` and activations of `dtype`.
-    pub fn new(model: &MemoryModel, dtype: Dtype, empty: Vec<LayerCache>) -> Self {
-        Self { layers: model.facts.caches.clone(), dtype, kv: model.kv.clone(), empty }
+    pub fn new(
+        model: &MemoryModel,
+        dtype: Dtype,
+        empty: Vec<LayerCache>,
+        mutation: Mutation,
+    ) -> Self {
+        Self { layers: model.facts.caches.clone(), dtype, kv: model.kv.clone(), empty, mutation }
     }
 
     /// Whether these can be the caches behind the tokens that `description` names.

@@ -49,7 +49,7 @@ fn shape() -> Shape {
         dtype: weights::Dtype::F16,
         kv: KvQuantization::default(),
     };
-    Shape::new(&model, Dtype::Float16, vec![LayerCache::Kv(KvCache::default())])
+    Shape::new(&model, Dtype::Float16, vec![LayerCache::Kv(KvCache::default())], Mutation::None)
 }
 
 fn history(tokens: &[u32]) -> History {
