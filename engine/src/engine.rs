@@ -22,7 +22,7 @@ use crate::{
     memory::{Demand, Estimate, MemoryHealth, MemoryModel},
     models::Mutation,
     prompt_cache::{self, Folder},
-    scheduler::{self, Job, Setup, Status},
+    scheduler::{self, Job, Loaded, Setup, Status},
     text::{Channel, ChatTemplate, TextPipeline, Tokenizer},
     weights::{ModelDir, TensorInfo},
 };
@@ -257,8 +257,10 @@ impl Engine {
             status,
             queue_limit,
         };
+        let (ready, wait) = std_mpsc::sync_channel(0);
         // Where the thread is gone, the first request tells.
-        let _ = loading.send(folder);
+        let _ = loading.send(Loaded { folder, ready });
+        let _ = wait.recv();
         Ok(Self { shared: Arc::new(shared) })
     }
 

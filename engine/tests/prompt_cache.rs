@@ -419,8 +419,8 @@ fn state_on_disk_comes_back_within_the_memory_budget() {
     let made = on_disk("minicpm5", "none", dir.path());
     let request = request(&prompt(1, 120), 3);
     same(&made.engine, &request);
-    let state = made.engine.health().cache.bytes as u64;
     let made = made.restarted(|_| ());
+    let state = made.engine.health().cache.disk.bytes;
     let estimate = made.engine.estimate(&request).unwrap();
     let needed = made.engine.model().weight_bytes + estimate.peak();
     let tight = made.restarted(|options| options.memory_budget = Some(needed + state / 2));

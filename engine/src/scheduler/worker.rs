@@ -61,9 +61,17 @@ pub(crate) struct Setup {
     pub(crate) mutation: Mutation,
     pub(crate) jobs: mpsc::Receiver<Job>,
     pub(crate) controls: mpsc::Receiver<Control>,
-    /// Tells when the engine is loaded as a whole; with the prompt cache's folder, if there is one.
-    pub(crate) loaded: mpsc::Receiver<Option<Folder>>,
+    /// Tells when the engine is loaded as a whole.
+    pub(crate) loaded: mpsc::Receiver<Loaded>,
     pub(crate) status: Arc<Status>,
+}
+
+/// What the thread gets when the engine is loaded as a whole.
+pub(crate) struct Loaded {
+    /// The prompt cache's folder, if there is one.
+    pub(crate) folder: Option<Folder>,
+    /// Dropped when the folder is in use.
+    pub(crate) ready: mpsc::SyncSender<()>,
 }
 
 /// Where a started thread reports the built model, and the handle to wait for its end.
@@ -159,9 +167,12 @@ fn run(mut setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
         seeds: entropy(),
     };
     // Reading the weights would slow down what else is loaded meanwhile, such as the tokenizer.
-    if let (Ok(Some(folder)), Some(memory)) = (setup.loaded.recv(), &setup.memory) {
-        let shape = Shape::new(memory, model.dtype(), model.new_caches(), setup.mutation);
-        worker.context.cache.borrow_mut().keep_on_disk(folder, shape);
+    if let Ok(Loaded { folder, ready }) = setup.loaded.recv() {
+        if let (Some(folder), Some(memory)) = (folder, &setup.memory) {
+            let shape = Shape::new(memory, model.dtype(), model.new_caches(), setup.mutation);
+            worker.context.cache.borrow_mut().keep_on_disk(folder, shape);
+        }
+        drop(ready);
     }
     worker.serve();
 }
