@@ -66,9 +66,9 @@ clients *args: oracle-setup build
 sdk *args: build
     @python3 oracle/python/clients/sdk/run.py "$@"
 
-# Run every example of docs/.
+# Run every example of README.md and docs/: --only PART of a page's name.
 guide *args: oracle-setup build
-    @python3 oracle/python/clients/sdk/guide.py "$@"
+    @.venv/bin/python oracle/python/clients/sdk/guide.py "$@"
 
 # Keep many clients on the server at once, with adapters coming and going: --minutes N --clients N.
 soak *args: oracle-setup build

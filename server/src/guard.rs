@@ -49,10 +49,10 @@ async fn checked(state: &AppState, id: &str, request: Request, next: Next) -> Re
     }
     let status = response.status().as_u16();
     in_flight.answered(status);
-    // Quoted, so that no client can break a line or colour the log.
+    // A text, which both formats quote: no client can break a line or colour the log.
     tracing::info!(
         method = %method,
-        path = ?path,
+        path = path.as_str(),
         status,
         key = admitted.name.as_deref(),
         ms = rounded(started.elapsed().as_secs_f64() * 1e3),

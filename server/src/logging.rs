@@ -1,6 +1,7 @@
 //! Structured logs on standard error.
 //!
-//! Text that comes from clients is logged quoted (`?field`), so that it cannot break a line.
+//! Text that comes from clients is logged as a text (not with `%`), which both formats quote, so
+//! that it cannot break a line. `?` would quote it twice in JSON.
 
 use clap::ValueEnum;
 use tracing::level_filters::LevelFilter;

@@ -243,6 +243,21 @@ async fn a_second_signal_ends_at_once() {
 }
 
 #[tokio::test]
+async fn texts_in_json_lines_are_quoted_once() {
+    let server = Server::start(&["--log-format", "json", "--model-name", "pebble"]);
+    assert_eq!(server.get("/health").send().await.expect("an answer").status(), 200);
+    server.signal("TERM");
+    let (_, log) = server.wait();
+    let lines: Vec<Value> =
+        log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let found = |message: &str| {
+        lines.iter().find(|line| line["message"] == message).expect("a line with the message")
+    };
+    assert_eq!(found("listening")["model"], "pebble", "{log}");
+    assert_eq!(found("answered")["path"], "/health", "{log}");
+}
+
+#[tokio::test]
 async fn no_client_can_forge_log_lines() {
     let server = Server::start(&["--log-format", "json", "--log-level", "debug"]);
     for path in ["/%0a%1b[31m", "/\u{1b}[31mred", "/x%0d%0a{}"] {

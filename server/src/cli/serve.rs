@@ -132,7 +132,7 @@ async fn listen(socket: TcpSocket, state: Arc<AppState>, options: AcceptOptions)
     let interrupt = signal(SignalKind::interrupt())?;
     let listener: TcpListener = socket.listen(limits::ACCEPT_BACKLOG)?;
     let address = listener.local_addr()?;
-    tracing::info!(%address, model = ?state.model_id, "listening");
+    tracing::info!(%address, model = state.model_id.as_str(), "listening");
     print(&greeting(&state.model_id, address))?;
     let stop = stop_signal(Arc::clone(&state), terminate, interrupt);
     let cut = {

@@ -8,9 +8,6 @@ disk. After each, the same command has to work, and to answer as before.
 
 import argparse
 import asyncio
-import hashlib
-import http.server
-import json
 import os
 import random
 import signal
@@ -25,39 +22,13 @@ ROOT = HERE.parents[3]
 sys.path.insert(0, str(HERE.parent))
 
 import adapters  # noqa: E402
+import hub  # noqa: E402
 import lines  # noqa: E402
 import protocols  # noqa: E402
 import servers  # noqa: E402
 
 MODEL = ROOT / "demo" / "model"
-_COMMIT = "0123456789abcdef0123456789abcdef01234567"
 _TALK = "Tell me about the weather in Paris, please. " * 30
-
-
-class _Hub(http.server.BaseHTTPRequestHandler):
-    """The answers of a hub that serves the demo model as `org/model`."""
-
-    def do_GET(self):  # noqa: N802 - the library's name
-        if self.path.startswith("/api/"):
-            names = [{"rfilename": file.name} for file in MODEL.iterdir()]
-            return self._answer(200, json.dumps({"siblings": names, "sha": _COMMIT}).encode(), {})
-        content = (MODEL / Path(self.path).name).read_bytes()
-        start, _, end = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
-        start, end = int(start), min(int(end or len(content) - 1), len(content) - 1)
-        large = len(content) > 4096
-        etag = hashlib.sha256(content) if large else hashlib.sha1(f"blob {len(content)}\0".encode() + content)
-        return self._answer(206, content[start:end + 1], {"ETag": f'"{etag.hexdigest()}"', "X-Repo-Commit": _COMMIT,
-                                                          "Content-Range": f"bytes {start}-{end}/{len(content)}"})
-
-    def _answer(self, status, body, headers):
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
 
 
 def _serve(binary, folder, *extra):
@@ -140,22 +111,18 @@ def caching(options, folder, own):
 
 def fetch(options, folder, own):
     """Killed while a model is fetched."""
-    hub = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
-    threading.Thread(target=hub.serve_forever, daemon=True).start()
-    environment = {**os.environ, "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HOME": str(folder / f"hub-{own.random()}")}
-    command = [options.binary, "get", "org/model"]
-    try:
+    with hub.serving(MODEL) as address:
+        environment = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(folder / f"hub-{own.random()}")}
+        command = [options.binary, "get", "org/model"]
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(own.uniform(0.0, 0.3))
         _kill(process)
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        if done.returncode != 0:
-            return f"get: {done.stderr}"
-        snapshot = Path(done.stdout.strip())
-        whole = all((snapshot / file.name).read_bytes() == file.read_bytes() for file in MODEL.glob("*.json"))
-        return (snapshot / "model.safetensors").read_bytes() == (MODEL / "model.safetensors").read_bytes() and whole
-    finally:
-        hub.shutdown()
+    if done.returncode != 0:
+        return f"get: {done.stderr}"
+    snapshot = Path(done.stdout.strip())
+    whole = all((snapshot / file.name).read_bytes() == file.read_bytes() for file in MODEL.glob("*.json"))
+    return (snapshot / "model.safetensors").read_bytes() == (MODEL / "model.safetensors").read_bytes() and whole
 
 
 def main():
