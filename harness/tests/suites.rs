@@ -7,6 +7,7 @@ use serde_json::json;
 use verbatim_harness::{
     case::{Case, ModelSource, Past, Prompt, load_matrix, load_suites, parse_suite},
     maker::plan,
+    replay::unfit_for_the_cache,
 };
 
 fn cases() -> Vec<Case> {
@@ -222,6 +223,15 @@ fn every_family_goes_on_from_a_file_in_every_mode() {
                     && c.kv.name() == mode
             });
             assert_eq!(found, expected, "{}: {mode}", family.id);
+            let cached = cases.iter().any(|c| {
+                c.family == family.id
+                    && c.resumed
+                    && unfit_for_the_cache(c).is_none()
+                    && c.required
+                    && c.skip.is_none()
+                    && c.kv.name() == mode
+            });
+            assert_eq!(cached, expected, "{}: {mode} from the prompt cache", family.id);
         }
     }
 }

@@ -111,7 +111,7 @@ impl Cache {
                 return;
             }
             assert!(start.elapsed() < PATIENCE, "{complete:?}, {bytes} bytes, for {told:?}");
-            std::thread::yield_now();
+            thread::yield_now();
         }
     }
 
