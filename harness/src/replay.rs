@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use verbatim_engine::EngineOptions;
 
-pub use cached::{Cached, cached, unfit as unfit_for_the_cache};
+pub use cached::{Cached, cached};
 pub use case::{Replayed, Resumed, replay, resume};
 pub(crate) use kv::quantization;
 pub use models::Models;

@@ -97,7 +97,7 @@ pub struct CaseReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed: Option<ResumedRuns>,
     /// The same from the prompt cache, with conversations that go on from it and branch off, where
-    /// the case asks for its caches to be saved and got so far.
+    /// the case asks for it and got so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached: Option<CachedRuns>,
     /// The same with its adapter mounted on a running engine, beside another in use.
@@ -135,7 +135,7 @@ pub struct CachedRuns {
     pub values: u64,
     /// Whether every bit was equal.
     pub equal: bool,
-    /// Why runs were left out, where some were, or all.
+    /// Which runs were left out, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<String>,
 }
@@ -380,13 +380,11 @@ impl Report {
         totals
     }
 
-    /// Runs with the prompt cache, by family and key-value mode; without cases of which none ran.
+    /// Runs with the prompt cache, by family and key-value mode.
     pub fn cached(&self) -> BTreeMap<(&str, &str), ResumedTotals> {
         let mut totals: BTreeMap<(&str, &str), ResumedTotals> = BTreeMap::new();
         for case in &self.cases {
-            let Some(cached) = case.cached.as_ref().filter(|cached| cached.runs > 0) else {
-                continue;
-            };
+            let Some(cached) = &case.cached else { continue };
             let here = totals.entry((&case.family, &cached.kv)).or_default();
             here.runs += cached.runs;
             if cached.equal {

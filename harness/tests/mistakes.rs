@@ -86,12 +86,10 @@ fn caches_that_lose_a_token_in_a_file_turn_their_cell_red() {
 #[test]
 #[cfg_attr(not(all(target_os = "linux", target_arch = "x86_64")), ignore = "no goldens here")]
 fn a_cached_prompt_taken_for_a_longer_one_turns_its_cell_red() {
-    let filter = Some("minicpm5/kv/seq-bf16-continued".into());
+    let filter = Some("minicpm5/kv/seq-bf16-p100-c48".into());
     let options = RunOptions { mutation: Mutation::CachedOneLate, filter, ..options() };
     let report = run(&options, |_, _, _| {}).unwrap();
     assert!(!report.is_green());
-    let resumed = report.resumed()[&("minicpm5", "seq")];
-    assert_eq!((resumed.equal, resumed.differing), (1, 0));
     let cached = report.cached()[&("minicpm5", "seq")];
     assert_eq!((cached.equal, cached.differing, cached.runs), (0, 1, 7));
     let cell = report.cells.iter().find(|c| c.failed > 0).expect("a red cell");

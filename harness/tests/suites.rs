@@ -7,7 +7,6 @@ use serde_json::json;
 use verbatim_harness::{
     case::{Case, ModelSource, Past, Prompt, load_matrix, load_suites, parse_suite},
     maker::plan,
-    replay::unfit_for_the_cache,
 };
 
 fn cases() -> Vec<Case> {
@@ -204,7 +203,7 @@ fn malformed_suites_are_refused(
 }
 
 #[test]
-fn every_family_goes_on_from_a_file_in_every_mode() {
+fn every_family_goes_on_from_a_file_and_from_the_prompt_cache_in_every_mode() {
     let cases = cases();
     let matrix = load_matrix(&Path::new(env!("CARGO_MANIFEST_DIR")).join("cases")).unwrap();
     for family in matrix.families {
@@ -225,8 +224,7 @@ fn every_family_goes_on_from_a_file_in_every_mode() {
             assert_eq!(found, expected, "{}: {mode}", family.id);
             let cached = cases.iter().any(|c| {
                 c.family == family.id
-                    && c.resumed
-                    && unfit_for_the_cache(c).is_none()
+                    && c.cached
                     && c.required
                     && c.skip.is_none()
                     && c.kv.name() == mode

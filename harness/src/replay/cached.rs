@@ -20,6 +20,8 @@ const CACHE_BYTES: usize = 256 << 20;
 const HEAD: usize = 24;
 /// Tokens that open an answer.
 const TAIL: usize = 3;
+/// Tokens that conversations generate at most.
+const MAX_STEPS: usize = 24;
 /// Prompt tokens per call of conversations, so that they have several.
 const STEP: usize = 48;
 
@@ -34,19 +36,6 @@ pub struct Cached {
     pub first: Option<Mismatch>,
     /// Why no run was restored from disk, where none was.
     pub not_restored: Option<&'static str>,
-}
-
-/// Why a case cannot run with the prompt cache, if it cannot.
-pub fn unfit(case: &Case) -> Option<&'static str> {
-    if case.past.is_some() {
-        Some("something ran before it on the same caches")
-    } else if case.capture.layers() {
-        Some("every call of it is traced")
-    } else if !case.company.is_empty() {
-        Some("it runs in company")
-    } else {
-        None
-    }
 }
 
 /// Why a case's states do not go to disk, if they do not.
@@ -110,8 +99,9 @@ fn conversations(case: &Case, golden: &Golden) -> [GenerateRequest; 2] {
     [longer, branch].map(|prompt| {
         let mut request = request(case, golden);
         request.prefill_step_size = Some(case.prefill_step_size.min(STEP));
-        request.cache_marks = vec![HEAD, prompt.len().saturating_sub(TAIL)];
+        request.cache_marks = vec![HEAD.min(prompt.len()), prompt.len().saturating_sub(TAIL)];
         request.prompt = prompt;
+        request.max_tokens = case.steps.min(MAX_STEPS);
         request
     })
 }

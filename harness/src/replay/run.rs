@@ -10,7 +10,7 @@ use verbatim_engine::{Engine, EngineOptions, Mutation};
 
 use super::{
     Models, cached, engine_options, hot::Hot, loaded_libmlx_sha256, now, plan as searches,
-    portable, replay, resume, unfit_for_the_cache,
+    portable, replay, resume,
 };
 use crate::{
     Result,
@@ -226,7 +226,7 @@ impl<'a> Runner<'a> {
                 });
                 replayed.first = resumed.first;
             }
-            if case.resumed && replayed.first.is_none() {
+            if case.cached && replayed.first.is_none() {
                 let (runs, first) = self.cached(case, &golden)?;
                 report.cached = Some(runs);
                 replayed.first = first;
@@ -260,20 +260,15 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// The case with the prompt cache, where it is fit for that.
+    /// The case with the prompt cache.
     fn cached(
         &mut self,
         case: &Case,
         golden: &Golden,
     ) -> std::result::Result<(CachedRuns, Option<Mismatch>), String> {
-        let kv = case.kv.name().to_owned();
-        if let Some(reason) = unfit_for_the_cache(case) {
-            let skipped = Some(reason.to_owned());
-            return Ok((CachedRuns { kv, runs: 0, values: 0, equal: true, skipped }, None));
-        }
         let found = cached(self.options(case)?, case, golden)?;
         let runs = CachedRuns {
-            kv,
+            kv: case.kv.name().into(),
             runs: found.runs,
             values: found.values,
             equal: found.first.is_none(),

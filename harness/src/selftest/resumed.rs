@@ -9,7 +9,7 @@ use crate::{
     case::{Backend, Case, load_suites},
     golden::{Golden, machine_key, relative_path},
     maker::ModelStore,
-    replay::{Models, RunOptions, cached, engine_options, resume, unfit_for_the_cache},
+    replay::{Models, RunOptions, cached, engine_options, resume},
 };
 
 /// How a case runs that has to notice.
@@ -69,11 +69,11 @@ fn trial(
     (mutation, way, family, modes): &Mistake,
 ) -> Result<Trial> {
     let fit = |case: &&Case| {
-        case.resumed
+        let runs_so = if *way == Resumed { case.resumed } else { case.cached };
+        runs_so
             && case.skip.is_none()
             && case.family == *family
             && modes.contains(&case.kv.name())
-            && (*way == Resumed || unfit_for_the_cache(case).is_none())
             && (*mutation != Mutation::CachedWhateverAdapters || case.adapter.is_some())
     };
     let (to_notice, within) = match way {
