@@ -45,9 +45,10 @@ pub struct EngineOptions {
     pub queue_limit: usize,
     /// Sequences that run at once.
     pub max_active: usize,
-    /// Sequences that share the model's calls; 1 lets all take turns. Families with sliding
-    /// windows take turns in any case: only there could a sequence's bits depend on its company.
-    pub max_batch: usize,
+    /// Sequences that share the model's calls; 1 lets all take turns. `None` is
+    /// [`limits::DEFAULT_MAX_BATCH`] on backends where a sequence's bits do not depend on its
+    /// company, and 1 on others. Families with sliding windows take turns in any case.
+    pub max_batch: Option<usize>,
     /// Bytes of state that is kept of earlier requests, for those that begin alike; 0 keeps none.
     pub prompt_cache_bytes: usize,
     /// Folder in which that state survives a restart; no other process may use it at the same time.
@@ -73,7 +74,7 @@ impl EngineOptions {
             kv: KvQuantization::default(),
             queue_limit: limits::DEFAULT_QUEUE_LIMIT,
             max_active: limits::DEFAULT_MAX_ACTIVE,
-            max_batch: 1,
+            max_batch: None,
             prompt_cache_bytes: 0,
             prompt_cache_dir: None,
             prompt_cache_disk_bytes: limits::DEFAULT_PROMPT_CACHE_DISK_BYTES,

@@ -93,10 +93,15 @@ pub const GRAMMAR_STACK_BYTES: usize = 512 << 20;
 
 /// Requests waiting for the MLX thread unless told otherwise.
 pub const DEFAULT_QUEUE_LIMIT: usize = 64;
-/// Sequences that take turns on the MLX thread unless told otherwise.
-pub const DEFAULT_MAX_ACTIVE: usize = 8;
+/// Sequences that run at once unless told otherwise.
+pub const DEFAULT_MAX_ACTIVE: usize = 16;
 /// Sequences that share the model's calls at most.
 pub const MAX_BATCH: usize = 64;
+/// Sequences that share the model's calls unless told otherwise, where that changes no bit.
+pub const DEFAULT_MAX_BATCH: usize = 16;
+/// Prompt tokens that a sequence may still have to read when it joins a batch: longer prompts are
+/// read alone, a chunk a round, so that a full batch's chunk is no longer than one of theirs.
+pub const MAX_SHARED_CHUNK: usize = 128;
 /// Positions of one request's prompt at which its state is kept.
 pub const MAX_CACHE_MARKS: usize = 8;
 /// Tokens between two of them at least; closer ones are left out.

@@ -80,7 +80,7 @@ impl Disk {
     /// An engine without adapters whose requests share calls.
     fn batching(&self) -> Engine {
         let mut options = self.options();
-        options.max_batch = 8;
+        options.max_batch = Some(8);
         Engine::load(options).unwrap()
     }
 
@@ -379,7 +379,7 @@ fn the_prompt_cache_keeps_adapters_apart_and_forgets_those_that_go() {
 fn coming_and_going_adapters_disturb_nobody(#[case] max_batch: usize) {
     let disk = Disk::new(llama("bf16", true));
     let mut options = disk.options();
-    options.max_batch = max_batch;
+    options.max_batch = Some(max_batch);
     let engine = Engine::load(options).unwrap();
     mount(&engine, "a", &disk.path("a"));
     mount(&engine, "b", &disk.path("b"));

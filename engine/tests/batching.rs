@@ -32,7 +32,7 @@ fn tiny(dtype: &str, max_batch: usize) -> Tiny {
     let folder = tempfile::tempdir().unwrap();
     write_tiny(folder.path(), dtype);
     let mut options = EngineOptions::new(folder.path());
-    options.max_batch = max_batch;
+    options.max_batch = Some(max_batch);
     Tiny { engine: Engine::load(options).unwrap(), _folder: folder }
 }
 
@@ -172,7 +172,7 @@ fn batches_beyond_the_limit_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     write_tiny(folder.path(), "bf16");
     let mut options = EngineOptions::new(folder.path());
-    options.max_batch = limits::MAX_BATCH + 1;
+    options.max_batch = Some(limits::MAX_BATCH + 1);
     let refused = Engine::load(options).unwrap_err().to_string();
     assert!(refused.contains("max_batch"), "{refused}");
 }

@@ -112,7 +112,7 @@ fn eight_ragged_requests_have_the_bits_of_single_streams(
     let engine = |max_batch: usize| {
         let mut options = EngineOptions::new(folder.path());
         options.kv = quantization(&suite, mode);
-        options.max_batch = max_batch;
+        options.max_batch = Some(max_batch);
         Engine::load(options).unwrap()
     };
     let single = engine(1);

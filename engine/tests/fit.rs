@@ -21,7 +21,13 @@ fn minicpm5() -> Value {
 }
 
 fn options(budget: Option<u64>) -> FitOptions {
-    FitOptions { context: Some(32_768), requests: 1, prefill_step_size: 2048, budget }
+    FitOptions {
+        context: Some(32_768),
+        requests: 1,
+        max_batch: Some(1),
+        prefill_step_size: 2048,
+        budget,
+    }
 }
 
 fn of(config: &Value, kv: &KvQuantization, options: &FitOptions) -> Result<Fit, Error> {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use rstest::rstest;
 use serde_json::json;
 use verbatim_engine::{
     Engine, EngineOptions, Error, Event, FinishReason, GenerateRequest, Generation,
@@ -30,10 +31,16 @@ impl Made {
         Self { folder }
     }
 
+    /// An engine whose requests take turns.
     fn load(&self, budget: Option<u64>) -> Result<Engine, Error> {
+        self.load_batching(budget, Some(1))
+    }
+
+    fn load_batching(&self, budget: Option<u64>, max: Option<usize>) -> Result<Engine, Error> {
         let mut options = EngineOptions::new(self.folder.path());
         options.prefill_step_size = STEP;
         options.memory_budget = budget;
+        options.max_batch = max;
         Engine::load(options)
     }
 }
@@ -157,6 +164,26 @@ fn requests_beyond_the_budget_wait_in_order_and_all_finish() {
     });
     let peak = engine.health().memory.peak;
     assert!(peak <= budget, "{peak} bytes were taken of {budget}");
+}
+
+/// Requests that run at once, so that their rows share calls: the books, read at the last one's start,
+/// bound what MLX's arrays take.
+#[rstest]
+#[case::alike(&[(60, 80); 12])]
+#[case::ragged(&[(3, 90), (500, 60), (130, 200), (64, 90), (90, 10), (7, 120), (300, 60)])]
+#[case::long_beside_short(&[(1500, 60), (5, 200), (9, 90), (1100, 30), (20, 60), (33, 70)])]
+#[case::joining_as_prompts(&[(120, 20); 16])]
+fn side_by_side_requests_stay_within_the_books(#[case] requests: &[(usize, usize)]) {
+    let engine = Made::new().load_batching(Some(1 << 30), None).unwrap();
+    let mut running: Vec<_> =
+        requests.iter().map(|&(prompt, n)| engine.submit(request(prompt, n)).unwrap()).collect();
+    wait_until("all taken up", || engine.health().queued == 0);
+    let reserved = engine.health().memory.reserved;
+    for (generation, &(_, n)) in running.iter_mut().zip(requests) {
+        assert_eq!(finish(generation), (n, Ok(FinishReason::Length)));
+    }
+    let peak = engine.health().memory.peak;
+    assert!(peak <= reserved, "{peak} bytes were taken of {reserved} in the books");
 }
 
 #[test]

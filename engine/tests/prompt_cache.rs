@@ -242,7 +242,7 @@ fn the_cap_holds_and_zero_keeps_nothing() {
 /// Rows of a batch leave their state behind and go on from others'.
 #[test]
 fn rows_of_a_batch_use_the_cache() {
-    let made = made("qwen3_5", "bf16", "none", |options| options.max_batch = 4);
+    let made = made("qwen3_5", "bf16", "none", |options| options.max_batch = Some(4));
     let engine = &made.engine;
     let head: Vec<u32> = (0..50).map(|t| (t * 3) % 50).collect();
     let prompts: Vec<Vec<u32>> = (0..4)

@@ -35,7 +35,7 @@ pub fn engine_options(
     options.set_adapter(adapter);
     options.kv = quantization(&case.kv)?;
     if !case.company.is_empty() {
-        options.max_batch = 1 + MAX_COMPANY;
+        options.max_batch = Some(1 + MAX_COMPANY);
     }
     Ok(options)
 }

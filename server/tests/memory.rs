@@ -112,7 +112,8 @@ fn budgets_that_are_no_size(#[case] budget: &str) {
 
 #[test]
 fn fit_says_what_admission_counts() {
-    let report = fit(2048, &["--requests", "3", "--memory-budget", "1GiB"]);
+    let turns = ["--requests", "3", "--memory-budget", "1GiB", "--max-batch", "1"];
+    let report = fit(2048, &turns);
     let part = |name: &str| report[name].as_u64().expect("a number");
     let sum = part("weights") + part("adapters") + part("cache") + part("work");
     assert_eq!(part("total"), sum, "{report}");
@@ -121,4 +122,8 @@ fn fit_says_what_admission_counts() {
     let one = fit(2048, &[]);
     assert_eq!(part("cache"), 3 * one["cache"].as_u64().expect("a number"));
     assert_eq!(report["work"], one["work"]);
+    // Requests that share calls have their intermediate results at the same time.
+    let shared = fit(2048, &turns[..4]);
+    assert!(shared["work"].as_u64() > one["work"].as_u64(), "{shared}");
+    assert_eq!(shared["cache"], report["cache"]);
 }

@@ -107,17 +107,11 @@ impl BatchDecoder {
         }
     }
 
-    /// Whether the sequence can share calls with the rows that are here: it uses the same adapters
-    /// as they do, or neither it nor they use any that needs whole calls.
+    /// Whether the sequence [goes with](Decoder::goes_with) all rows that are here.
     pub fn accepts(&self, decoder: &Decoder, model: &dyn Model) -> bool {
-        let ids = decoder.adapters.ids();
-        let mixes = |ids| model.adapters().mixes(ids);
         let groups = [&self.prompts, &self.generating];
         let mut rows = self.waiting.iter().chain(groups.into_iter().flat_map(|g| &g.rows));
-        rows.all(|row| {
-            let others = row.decoder.adapters.ids();
-            others == ids || (mixes(ids) && mixes(others))
-        })
+        rows.all(|row| decoder.goes_with(&row.decoder, model))
     }
 
     /// Adds a sequence, wherever it has got to.
@@ -146,18 +140,13 @@ impl BatchDecoder {
             return Ok(self.waiting.remove(at).map(|row| row.decoder));
         }
         if let Some(at) = self.prompts.find(id) {
-            let caches = self.prompts.extract(at)?;
-            let mut decoder = self.prompts.remove(at)?;
-            decoder.caches = caches;
-            return Ok(Some(decoder));
+            return self.prompts.take(at).map(Some);
         }
         let Some(at) = self.generating.find(id) else { return Ok(None) };
-        let caches = self.generating.extract(at)?;
         let pending = self.pending.as_ref().map(|p| p.filter(&[at])).transpose()?;
         let keep = self.generating.others(&[at]);
         self.pending = self.pending.take().map(|p| p.filter(&keep)).transpose()?;
-        let mut decoder = self.generating.remove(at)?;
-        decoder.caches = caches;
+        let mut decoder = self.generating.take(at)?;
         decoder.pending =
             pending.map(|p| Pending { token: p.tokens, logprobs: p.logprobs, raw: p.logits });
         self.forget_when_empty();

@@ -16,6 +16,7 @@ use crate::{
     adapter::Selection,
     cache::{self, LayerCache},
     kv::KvQuantization,
+    memory::{FREE_ROW_TOKENS, MAX_PADDING},
     mlx,
     models::{Model, Mutation, Probe},
     prompt_cache::{History, Rules, Start},
@@ -268,7 +269,7 @@ impl Decoder {
     }
 
     /// Prompt tokens that have not been read; the last one is read alone.
-    pub(super) fn prompt_left(&self) -> usize {
+    pub fn prompt_left(&self) -> usize {
         self.prompt.len() - self.prefilled
     }
 
@@ -326,6 +327,25 @@ impl Decoder {
             || self.constrained.is_some()
             || !self.forced.is_empty();
         !alone && self.kv.is_settled(&self.caches)
+    }
+
+    /// Whether the two can be rows of one batch. They use the same adapters, or neither uses any that
+    /// needs whole calls; and padding the shorter to the longer takes no more than
+    /// [`Sharing::Calls`](crate::memory::Sharing::Calls) counts.
+    pub fn goes_with(&self, other: &Self, model: &dyn Model) -> bool {
+        let (own, others) = (self.adapters.ids(), other.adapters.ids());
+        let mixes = |ids| model.adapters().mixes(ids);
+        if own != others && !(mixes(own) && mixes(others)) {
+            return false;
+        }
+        let (shorter, longer) =
+            (self.extent().min(other.extent()), self.extent().max(other.extent()));
+        longer <= shorter.saturating_mul(MAX_PADDING).max(FREE_ROW_TOKENS)
+    }
+
+    /// Tokens that the model has read, or at least the prompt's.
+    fn extent(&self) -> u64 {
+        self.prompt.len().max(self.history.at()) as u64
     }
 
     /// What keys and values take now.

@@ -1,6 +1,6 @@
 //! Rows of a batch that are at the same stage, with their caches.
 
-use mlx_rs::{Array, Dtype, ops};
+use mlx_rs::{Array, Dtype, ops, transforms::eval};
 
 use super::{
     Decoder,
@@ -32,8 +32,8 @@ impl Group {
                 layers[i].push(cache);
             }
         }
-        let caches = layers.into_iter().map(merge).collect::<Result<_>>()?;
-        Ok(Self { rows, caches })
+        let merged = layers.into_iter().map(|layer| merge(layer).and_then(settled));
+        Ok(Self { rows, caches: merged.collect::<Result<_>>()? })
     }
 
     /// Appends another group's rows.
@@ -44,6 +44,7 @@ impl Group {
         }
         for (own, others) in self.caches.iter_mut().zip(other.caches) {
             own.extend(others)?;
+            settle(own)?;
         }
         self.rows.extend(other.rows);
         Ok(())
@@ -72,9 +73,19 @@ impl Group {
     /// Takes the rows at `chosen`, ascending, out as a group of their own.
     pub(super) fn split(&mut self, chosen: &[usize]) -> Result<Self> {
         let rest = self.others(chosen);
-        let mut caches = self.caches.clone();
-        filter(&mut self.caches, &rest)?;
-        filter(&mut caches, chosen)?;
+        let mut caches = Vec::with_capacity(self.caches.len());
+        for cache in &mut self.caches {
+            let mut part = cache.clone();
+            part.filter(chosen)?;
+            caches.push(settled(part)?);
+            if !rest.is_empty() {
+                cache.filter(&rest)?;
+                settle(cache)?;
+            }
+        }
+        if rest.is_empty() {
+            self.caches.clear();
+        }
         let mut split = Self { rows: Vec::new(), caches };
         for (at, row) in std::mem::take(&mut self.rows).into_iter().enumerate() {
             let side = if chosen.contains(&at) { &mut split.rows } else { &mut self.rows };
@@ -83,16 +94,23 @@ impl Group {
         Ok(split)
     }
 
-    /// The caches of the row at `at` as those of a single sequence.
-    pub(super) fn extract(&self, at: usize) -> Result<Vec<LayerCache>> {
-        self.caches.iter().map(|cache| cache.extract(at)).collect()
-    }
-
-    /// Drops the row at `at` and hands out its decoder, without its caches.
-    pub(super) fn remove(&mut self, at: usize) -> Result<Decoder> {
+    /// Takes the row at `at` out, as a single sequence.
+    pub(super) fn take(&mut self, at: usize) -> Result<Decoder> {
         let keep = self.others(&[at]);
-        filter(&mut self.caches, &keep)?;
-        Ok(self.rows.remove(at).decoder)
+        let mut own = Vec::with_capacity(self.caches.len());
+        for cache in &mut self.caches {
+            own.push(settled(cache.extract(at)?)?);
+            if !keep.is_empty() {
+                cache.filter(&keep)?;
+                settle(cache)?;
+            }
+        }
+        if keep.is_empty() {
+            self.caches.clear();
+        }
+        let mut decoder = self.rows.remove(at).decoder;
+        decoder.caches = own;
+        Ok(decoder)
     }
 
     /// The step that follows input tokens `[B]`, not dispatched yet, and the rows that have none.
@@ -183,5 +201,19 @@ fn filter(caches: &mut Vec<LayerCache>, keep: &[usize]) -> Result<()> {
         caches.clear();
         return Ok(());
     }
-    caches.iter_mut().try_for_each(|cache| cache.filter(keep))
+    caches.iter_mut().try_for_each(|cache| {
+        cache.filter(keep)?;
+        settle(cache)
+    })
+}
+
+/// Computes what has become of a layer's rows. Put off, the next call would do it, and until then
+/// all layers would be there twice.
+fn settle(cache: &LayerCache) -> Result<()> {
+    Ok(eval(cache.state())?)
+}
+
+fn settled(cache: LayerCache) -> Result<LayerCache> {
+    settle(&cache)?;
+    Ok(cache)
 }

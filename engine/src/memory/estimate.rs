@@ -7,7 +7,7 @@ use super::{
     rows::Rows,
     work,
 };
-use crate::{kv::KvQuantization, weights::Dtype};
+use crate::{kv::KvQuantization, limits, weights::Dtype};
 
 /// The arithmetic of one model with its settings.
 #[derive(Debug, Clone)]
@@ -51,6 +51,9 @@ pub struct Estimate {
     pub work: u64,
     /// Bytes that the request holds at most while others have their turn.
     pub held: u64,
+    /// Bytes that a call of at most [`limits::MAX_SHARED_CHUNK`] tokens takes beside what is held:
+    /// such calls may be shared with other requests.
+    pub shared: u64,
     /// Tokens that the model has seen by then.
     pub tokens: u64,
 }
@@ -87,7 +90,9 @@ impl MemoryModel {
         let moments = calls.iter().flat_map(|&call| self.moments(call));
         let peak = moments.max_by_key(|at| at.peak()).unwrap_or_default();
         let held = calls.iter().map(|&call| self.between(call)).max().unwrap_or(0);
-        Estimate { cache: peak.cache, work: peak.work, held, tokens: peak.tokens }
+        let small = calls.iter().filter(|call| call.tokens <= limits::MAX_SHARED_CHUNK as u64);
+        let shared = small.map(|&call| self.during(call).work).max().unwrap_or(0);
+        Estimate { cache: peak.cache, work: peak.work, held, shared, tokens: peak.tokens }
     }
 
     /// The most tokens that a request may generate so that its peak stays within `bytes`: `None`
@@ -176,6 +181,19 @@ impl MemoryModel {
 
     /// What is there while a call runs, and while keys and values are packed behind it.
     fn moments(&self, call: Call) -> [Moment; 2] {
+        let during = self.during(call);
+        if self.is_packed(call.before) || !self.is_packed(call.after) {
+            return [during; 2];
+        }
+        // One layer at a time is there twice.
+        let twice = (0..self.facts.caches.len())
+            .filter(|&layer| self.facts.caches[layer].keeps_rows())
+            .map(|layer| self.layer_bytes(layer, call.after, true));
+        [during, Moment { work: twice.max().unwrap_or(0), ..during }]
+    }
+
+    /// What is there while a call runs.
+    fn during(&self, call: Call) -> Moment {
         let packed = self.is_packed(call.before);
         let keys = call.after.tokens;
         let cache = self.cache_bytes(call.after, packed);
@@ -183,16 +201,7 @@ impl MemoryModel {
         let format = format.map(|format| format.read_by(self.kv.attention));
         let growth = self.growth(call, packed);
         let work = work::bytes(&self.facts.work, call.tokens, keys, self.dtype, format);
-        let during = Moment { cache, work: work.saturating_add(growth), tokens: keys };
-        if packed || !self.is_packed(call.after) {
-            return [during; 2];
-        }
-        // One layer at a time is there twice.
-        let twice = (0..self.facts.caches.len())
-            .filter(|&layer| self.facts.caches[layer].keeps_rows())
-            .map(|layer| self.layer_bytes(layer, call.after, true));
-        let packing = Moment { cache, work: twice.max().unwrap_or(0), tokens: keys };
-        [during, packing]
+        Moment { cache, work: work.saturating_add(growth), tokens: keys }
     }
 
     /// The layer whose buffers are copied into longer ones is there twice.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     estimate::{Demand, MemoryModel},
+    ledger::Sharing,
     size::{bytes, grouped},
     system::share_of,
 };
@@ -14,6 +15,7 @@ use crate::{
     adapter::AdapterDir,
     kv::KvQuantization,
     limits, models,
+    scheduler::batch_rows,
     weights::{Dtype, ModelDir, ModelFacts, activation_dtype, implied_weight_bytes},
 };
 
@@ -28,8 +30,10 @@ pub struct FitOptions {
     /// Tokens of each request, prompt and answer; the model's context length, at most
     /// [`limits::DEFAULT_FIT_CONTEXT`], when `None`.
     pub context: Option<u64>,
-    /// Requests of that length which run at once, taking turns.
+    /// Requests of that length which run at once.
     pub requests: u64,
+    /// How many of them share the model's calls at most, as [`crate::EngineOptions::max_batch`].
+    pub max_batch: Option<usize>,
     /// Prompt tokens per prefill call.
     pub prefill_step_size: u64,
     /// Bytes that everything may take together.
@@ -112,10 +116,11 @@ impl MemoryModel {
         Ok(Self { facts: facts.memory(), weights, adapters: 0, dtype, kv })
     }
 
-    /// Bytes of weights, adapters and `requests` requests of `demand` that take turns.
-    fn together(&self, requests: u64, demand: Demand) -> [u64; 2] {
+    /// What `requests` requests of `demand` hold, and what their turns take beside it.
+    fn together(&self, requests: u64, sharing: Sharing, demand: Demand) -> [u64; 2] {
         let estimate = self.estimate(demand);
-        [requests.saturating_mul(estimate.held), estimate.turn()]
+        let cache = requests.saturating_mul(estimate.held);
+        [cache, sharing.alike(requests, estimate.into()).saturating_sub(cache)]
     }
 }
 
@@ -147,13 +152,15 @@ pub fn fit(
         .context
         .unwrap_or_else(|| context_length.unwrap_or(u64::MAX).min(limits::DEFAULT_FIT_CONTEXT));
     let step = options.prefill_step_size;
-    let [cache, work] = model.together(options.requests, Demand::of_context(context, step));
+    let sharing = Sharing::of(&model, batch_rows(options.max_batch, limits::DEFAULT_MAX_ACTIVE)?);
+    let demand = Demand::of_context(context, step);
+    let [cache, work] = model.together(options.requests, sharing, demand);
     let total = model.resident().saturating_add(cache).saturating_add(work);
     let most = context_length.unwrap_or(limits::MAX_PROMPT_TOKENS as u64);
     let within = |budget: u64| Within {
         bytes: budget,
         fits: total <= budget,
-        greatest_context: greatest_context(&model, options, most, budget),
+        greatest_context: greatest_context(&model, options, sharing, most, budget),
     };
     let machines = MACHINES
         .map(|memory_gib| Machine { memory_gib, budget: within(share_of(memory_gib << 30)) });
@@ -176,11 +183,17 @@ pub fn fit(
     })
 }
 
-fn greatest_context(model: &MemoryModel, options: &FitOptions, most: u64, budget: u64) -> u64 {
+fn greatest_context(
+    model: &MemoryModel,
+    options: &FitOptions,
+    sharing: Sharing,
+    most: u64,
+    budget: u64,
+) -> u64 {
     let room = budget.saturating_sub(model.resident());
     let fits = |context| {
         let demand = Demand::of_context(context, options.prefill_step_size);
-        let [cache, work] = model.together(options.requests, demand);
+        let [cache, work] = model.together(options.requests, sharing, demand);
         cache.saturating_add(work) <= room
     };
     super::estimate::greatest(2, most, fits).unwrap_or(0)

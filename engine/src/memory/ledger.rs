@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{
     budget::{Advice, Shortage},
-    estimate::Estimate,
+    estimate::{Demand, Estimate, MemoryModel},
+    facts::CacheFacts,
+    rows,
 };
 
 /// A running request's place in the books.
@@ -18,11 +20,13 @@ pub struct Cost {
     pub held: u64,
     /// Bytes that a turn takes at most beside them.
     pub turn: u64,
+    /// The same of a turn that may be shared: see [`Estimate::shared`].
+    pub shared: u64,
 }
 
 impl From<Estimate> for Cost {
     fn from(estimate: Estimate) -> Self {
-        Self { held: estimate.held, turn: estimate.turn() }
+        Self { held: estimate.held, turn: estimate.turn(), shared: estimate.shared }
     }
 }
 
@@ -44,8 +48,58 @@ pub enum Verdict {
 pub enum Sharing {
     /// They take turns: no two calls run at once.
     Turns,
-    /// They share calls, padded to the longest: each takes what the largest takes.
-    Calls,
+    /// They share calls, in which each row is padded to the longest: a row is at most as long as
+    /// the longest, and at most [`MAX_PADDING`] times what it is alone, or takes `floor` bytes.
+    Calls {
+        /// Bytes that [`FREE_ROW_TOKENS`] tokens take.
+        floor: u64,
+        /// Bytes by which a row may be longer than one of a single request: those grow to whole
+        /// steps, a batch's by whole steps from wherever a row joined.
+        room: u64,
+    },
+}
+
+/// Tokens that a row of a batch may be padded to, however short it is.
+pub const FREE_ROW_TOKENS: u64 = 512;
+/// How many times its own length a longer row of a batch may have with its padding.
+pub const MAX_PADDING: u64 = 2;
+
+impl Sharing {
+    /// How up to `max_batch` requests of a model run side by side where batches are exact.
+    pub fn of(model: &MemoryModel, max_batch: usize) -> Self {
+        let rings = model.facts.caches.iter().any(|c| matches!(c, CacheFacts::Window(..)));
+        if max_batch < 2 || rings {
+            return Self::Turns;
+        }
+        let free = Demand { prompt: FREE_ROW_TOKENS - 1, max_tokens: 1, step: FREE_ROW_TOKENS };
+        let room = model.token_bytes().saturating_mul(rows::STEP);
+        Self::Calls { floor: model.estimate(free).held, room }
+    }
+
+    /// What `n` requests of `cost` take together.
+    pub fn alike(self, n: u64, cost: Cost) -> u64 {
+        let each = match self {
+            Self::Calls { room, .. } if n > 1 => {
+                cost.held.saturating_add(room).saturating_add(cost.shared)
+            }
+            Self::Calls { .. } | Self::Turns => cost.held,
+        };
+        n.saturating_mul(each).saturating_add(cost.turn)
+    }
+
+    /// What these requests take together.
+    pub fn together(self, costs: &[Cost]) -> u64 {
+        let most = |of: fn(&Cost) -> u64| costs.iter().map(of).max().unwrap_or(0);
+        let (longest, turn) = (most(|c| c.held), most(|c| c.turn));
+        let sum = |of: &dyn Fn(&Cost) -> u64| costs.iter().map(of).fold(turn, u64::saturating_add);
+        match self {
+            Self::Calls { floor, room } if costs.len() > 1 => sum(&|cost| {
+                let padded = cost.held.saturating_mul(MAX_PADDING).max(floor).min(longest);
+                padded.saturating_add(room).saturating_add(cost.shared)
+            }),
+            Self::Calls { .. } | Self::Turns => sum(&|cost| cost.held),
+        }
+    }
 }
 
 /// Budget, what is there anyway, and what each running request may come to.
@@ -125,19 +179,8 @@ impl Ledger {
     }
 
     fn total(&self, costs: impl Iterator<Item = Cost>) -> u64 {
-        let (mut n, mut sum, mut most) = (0_u64, 0_u64, Cost::default());
-        let mut turns = 0_u64;
-        for cost in costs {
-            n += 1;
-            sum = sum.saturating_add(cost.held);
-            turns = turns.saturating_add(cost.turn);
-            most = Cost { held: most.held.max(cost.held), turn: most.turn.max(cost.turn) };
-        }
-        let running = match self.sharing {
-            Sharing::Turns => sum.saturating_add(most.turn),
-            Sharing::Calls => n.saturating_mul(most.held).saturating_add(turns),
-        };
-        self.resident.saturating_add(running)
+        let costs: Vec<Cost> = costs.collect();
+        self.resident.saturating_add(self.sharing.together(&costs))
     }
 }
 

@@ -19,7 +19,7 @@ pub use budget::{Advice, Shortage};
 pub use estimate::{Demand, Estimate, MemoryModel};
 pub use facts::{CacheFacts, Heads, LayerFacts, MemoryFacts, Phase, WorkFacts};
 pub use fit::{Fit, FitOptions, Machine, Within, fit};
-pub use ledger::{Cost, Ledger, Place, Sharing, Verdict};
+pub use ledger::{Cost, FREE_ROW_TOKENS, Ledger, MAX_PADDING, Place, Sharing, Verdict};
 pub use rows::Rows;
 pub use size::parse_bytes;
 pub(crate) use size::{bytes, grouped};

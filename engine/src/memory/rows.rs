@@ -2,7 +2,7 @@
 //! do with a prompt in chunks and single tokens behind it.
 
 /// Rows by which buffers grow.
-const STEP: u64 = 256;
+pub(super) const STEP: u64 = 256;
 
 /// The sizes of buffers at a point of a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

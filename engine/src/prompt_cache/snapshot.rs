@@ -18,8 +18,8 @@ impl Snapshot {
     pub fn take(mut caches: Vec<LayerCache>) -> Result<Self> {
         for cache in &mut caches {
             cache.compact()?;
+            eval(cache.state())?;
         }
-        eval(caches.iter().flat_map(LayerCache::state))?;
         Ok(Self(caches))
     }
 

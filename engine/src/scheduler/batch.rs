@@ -35,7 +35,7 @@ impl Batch {
         self.max_rows.saturating_sub(self.len())
     }
 
-    /// Whether there is room for a request, and its adapters go with those of the others.
+    /// Whether there is room for a request, and it goes with the others.
     pub(super) fn accepts(&self, sequence: &Sequence, context: &Context<'_>) -> bool {
         self.room() > 0 && self.decoder.accepts(&sequence.decoder, context.model)
     }

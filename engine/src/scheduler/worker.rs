@@ -54,7 +54,7 @@ pub(crate) struct Setup {
     pub(crate) prefill_step_size: usize,
     pub(crate) kv: KvQuantization,
     pub(crate) max_active: usize,
-    pub(crate) max_batch: usize,
+    pub(crate) max_batch: Option<usize>,
     pub(crate) prompt_cache_bytes: usize,
     pub(crate) memory: Option<MemoryModel>,
     pub(crate) memory_budget: Option<u64>,
@@ -107,7 +107,7 @@ fn run(mut setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
     let mut mounts = Mounts::new(setup.mutation, &setup.status);
     let start = std::mem::take(&mut setup.adapters);
     let loaded = models::build(&setup.dir, setup.mutation).and_then(|model| {
-        check_batching(setup.max_batch)?;
+        let max_batch = batch_rows(setup.max_batch, setup.max_active)?;
         setup.kv.check(&model.head_dims())?;
         let adapters = start.into_iter().map(|one| mounts.mount(one, model.adapters()));
         let facts = LoadedModel {
@@ -116,15 +116,15 @@ fn run(mut setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
             dtype: mlx::dtype_name(model.dtype())?,
             adapters: adapters.collect::<Result<_>>()?,
         };
-        Ok((model, facts))
+        Ok((model, max_batch, facts))
     });
-    let model = match loaded {
-        Ok((model, facts)) => {
+    let (model, max_batch) = match loaded {
+        Ok((model, max_batch, facts)) => {
             // Nobody waits any more: there is nothing to serve.
             if built.send(Ok(facts)).is_err() {
                 return;
             }
-            model
+            (model, max_batch)
         }
         Err(e) => {
             let _ = built.send(Err(e));
@@ -145,11 +145,15 @@ fn run(mut setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
         mutation: setup.mutation,
         cache: RefCell::new(cache),
     };
-    let batch = (setup.max_batch > 1 && batches_exactly(model.as_ref()))
-        .then(|| Batch::new(setup.max_batch));
-    let sharing = if batch.is_some() { Sharing::Calls } else { Sharing::Turns };
+    let exact = batches_exactly(model.as_ref());
+    if !exact && setup.max_batch.is_some_and(|rows| rows > 1) {
+        warn!("sequences take turns: a sliding window's rows would depend on their batch");
+    }
+    let batch = (max_batch > 1 && exact).then(|| Batch::new(max_batch));
+    let sharing = setup.memory.as_ref().map_or(Sharing::Turns, |m| Sharing::of(m, max_batch));
     let weight_bytes = setup.memory.as_ref().map_or(0, |memory| memory.weights);
     let resident = weight_bytes + mounts.bytes();
+    let max_active = setup.max_active.max(batch.as_ref().map_or(1, Batch::room));
     let mut worker = Worker {
         context,
         admission: Admission::new(Ledger::new(setup.memory_budget, resident, sharing)),
@@ -157,7 +161,7 @@ fn run(mut setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
         next: None,
         active: VecDeque::new(),
         batch,
-        max_active: setup.max_active.max(setup.max_batch).max(1),
+        max_active,
         jobs: setup.jobs,
         controls: setup.controls,
         mounts,
@@ -404,44 +408,51 @@ impl Worker<'_> {
         let Some(batch) = &mut self.batch else { return false };
         self.active.extend(batch.leavers(&self.context));
         let context = &self.context;
-        let fits = |batch: &Batch, s: &Sequence| {
-            s.fits_a_batch() && s.reader.has_caught_up() && batch.accepts(s, context)
-        };
-        let joining = self.active.iter().filter(|s| fits(batch, s)).count().min(batch.room());
-        // Alone, the single-stream calls are the cheaper way to the same bits.
-        if batch.len() + joining > 1 {
-            for _ in 0..self.active.len() {
-                let Some(sequence) = self.active.pop_front() else { break };
-                if fits(batch, &sequence) {
-                    batch.join(sequence);
-                } else {
-                    self.active.push_back(sequence);
-                }
+        let ready = |s: &Sequence| s.fits_a_batch() && s.reader.has_caught_up();
+        if batch.len() == 0 {
+            // Alone, the single-stream calls are the cheaper way to the same bits.
+            let Some(first) = self.active.iter().position(|one| {
+                let others = || self.active.iter().filter(|s| !std::ptr::eq(*s, one) && ready(s));
+                ready(one) && others().any(|s| one.decoder.goes_with(&s.decoder, context.model))
+            }) else {
+                return false;
+            };
+            self.active.remove(first).into_iter().for_each(|sequence| batch.join(sequence));
+        }
+        for _ in 0..self.active.len() {
+            let Some(sequence) = self.active.pop_front() else { break };
+            if ready(&sequence) && batch.accepts(&sequence, context) {
+                batch.join(sequence);
+            } else {
+                self.active.push_back(sequence);
             }
         }
-        if batch.len() == 0 {
-            return false;
-        }
-        batch.turn(&self.context);
+        batch.turn(context);
         self.status.record_progress();
         true
     }
 }
 
-/// Refuses batches where a row's bits are not known to be those of its single stream.
-fn check_batching(max_batch: usize) -> Result<()> {
-    if max_batch > limits::MAX_BATCH {
-        let limit = limits::MAX_BATCH;
-        return Err(Error::Request(format!("max_batch may be at most {limit}, got {max_batch}")));
-    }
-    if max_batch > 1 && !has_neutral_calls() {
-        return Err(Error::Request(
+/// How many requests share calls, of so many that were asked for: where a row's bits are not known to
+/// be those of its single stream, one; unless told otherwise, no more than `max_active` run.
+///
+/// # Errors
+/// [`Error::Request`] when more were asked for than the limit or this backend allows.
+pub(crate) fn batch_rows(max_batch: Option<usize>, max_active: usize) -> Result<usize> {
+    let limit = limits::MAX_BATCH;
+    match max_batch {
+        None if has_neutral_calls() => Ok(limits::DEFAULT_MAX_BATCH.min(max_active.max(1))),
+        None => Ok(1),
+        Some(rows) if rows > limit => {
+            Err(Error::Request(format!("max_batch may be at most {limit}, got {rows}")))
+        }
+        Some(rows) if rows > 1 && !has_neutral_calls() => Err(Error::Request(
             "batches are known to keep every row's bits on MLX's CPU backend on Linux only; leave \
              max_batch at 1 here"
                 .into(),
-        ));
+        )),
+        Some(rows) => Ok(rows.max(1)),
     }
-    Ok(())
 }
 
 /// Whether a token's bits do not depend on the tokens that share its call of the model.
@@ -452,11 +463,7 @@ fn has_neutral_calls() -> bool {
 /// Whether rows of this model keep their bits in a batch. In mlx-lm's batches a sliding window's
 /// ring turns with the longest row, so that a row's sums depend on its company.
 fn batches_exactly(model: &dyn Model) -> bool {
-    let rings = model.new_caches().iter().any(|c| matches!(c, LayerCache::Rotating(_)));
-    if rings {
-        warn!("sequences take turns: a sliding window's rows would depend on their batch");
-    }
-    !rings
+    !model.new_caches().iter().any(|c| matches!(c, LayerCache::Rotating(_)))
 }
 
 /// Start of the seeds for requests that bring none; differs from run to run.

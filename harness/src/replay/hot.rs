@@ -55,7 +55,7 @@ impl Hot {
         options.mutation = mutation;
         if cfg!(target_os = "linux") {
             // Where the model can, the two share calls.
-            options.max_batch = options.max_batch.max(2);
+            options.max_batch = options.max_batch.max(Some(2));
         }
         let engine = Engine::load(options).map_err(|e| e.to_string())?;
         Ok(Self { engine, own, other })

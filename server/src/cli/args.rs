@@ -119,12 +119,13 @@ pub struct ServeArgs {
     /// Prompt tokens per prefill call
     #[arg(long, value_name = "N", default_value_t = engine_limits::DEFAULT_PREFILL_STEP_SIZE, value_parser = positive)]
     pub prefill_step_size: usize,
-    /// Requests that take turns on the model
+    /// Requests that run at once
     #[arg(long, value_name = "N", default_value_t = engine_limits::DEFAULT_MAX_ACTIVE, value_parser = positive)]
     pub max_active: usize,
     /// Requests that share the model's calls, each with the bits it has alone; 1 lets them take turns
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
-    pub max_batch: usize,
+    /// [default: 16, and 1 on backends where those bits would change]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub max_batch: Option<usize>,
     /// Requests that may wait for a turn; more are answered 503
     #[arg(long, value_name = "N", default_value_t = engine_limits::DEFAULT_QUEUE_LIMIT)]
     pub queue_limit: usize,
@@ -375,6 +376,9 @@ pub struct FitArgs {
     /// Requests that run at once
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     pub requests: usize,
+    /// How many of them share the model's calls, as `serve` takes it
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub max_batch: Option<usize>,
     /// Prompt tokens per prefill call
     #[arg(long, value_name = "N", default_value_t = engine_limits::DEFAULT_PREFILL_STEP_SIZE, value_parser = positive)]
     pub prefill_step_size: usize,

@@ -10,6 +10,7 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     let options = FitOptions {
         context: args.context.map(|n| n as u64),
         requests: args.requests as u64,
+        max_batch: args.max_batch,
         prefill_step_size: args.prefill_step_size as u64,
         budget: args.memory.budget(),
     };

@@ -6,7 +6,7 @@ use rstest::rstest;
 use super::*;
 
 const fn cost(held: u64, turn: u64) -> Cost {
-    Cost { held, turn }
+    Cost { held, turn, shared: 0 }
 }
 
 #[rstest]
@@ -50,14 +50,35 @@ fn what_is_kept_has_to_fit_beside_what_runs(
     assert_eq!(unbounded.judge_kept(bytes, cached), Verdict::Fits);
 }
 
+#[rstest]
+#[case::alone(&[(30, 5)], 30 + 5)]
+#[case::up_to_twice_its_own(&[(90, 5), (30, 8)], 90 + 60 + 8 + 2 * 5)]
+#[case::no_longer_than_the_longest(&[(40, 5), (30, 8)], 40 + 40 + 8 + 2 * 5)]
+#[case::short_ones_up_to_the_floor(&[(90, 5), (1, 1), (2, 1)], 90 + 20 + 20 + 5 + 3 * 5)]
+#[case::all_below_the_floor(&[(7, 5), (1, 1)], 7 + 7 + 5 + 2 * 5)]
+fn rows_of_a_batch_are_padded(#[case] costs: &[(u64, u64)], #[case] running: u64) {
+    let mut ledger = Ledger::new(Some(1000), 10, Sharing::Calls { floor: 20, room: 2 });
+    for &(held, turn) in costs {
+        ledger.reserve(Cost { held, turn, shared: 3 });
+    }
+    assert_eq!(ledger.reserved(), 10 + running);
+}
+
+#[rstest]
+fn requests_of_one_length_come_to_the_same_either_way(#[values(1, 2, 7)] n: usize) {
+    let cost = Cost { held: 30, turn: 5, shared: 3 };
+    for sharing in [Sharing::Turns, Sharing::Calls { floor: 20, room: 2 }] {
+        assert_eq!(sharing.alike(n as u64, cost), sharing.together(&vec![cost; n]));
+    }
+}
+
 #[test]
-fn rows_of_a_batch_take_what_the_longest_takes() {
-    let mut ledger = Ledger::new(Some(100), 10, Sharing::Calls);
-    ledger.reserve(cost(30, 5));
-    assert_eq!(ledger.judge(cost(10, 10), 0), Verdict::Fits);
-    ledger.reserve(cost(10, 10));
-    assert_eq!(ledger.reserved(), 10 + 2 * 30 + 15);
-    assert_eq!(ledger.judge(cost(1, 1), 0), Verdict::Wait);
+fn a_request_that_fits_alone_waits_for_those_it_would_be_padded_beside() {
+    let mut ledger = Ledger::new(Some(100), 10, Sharing::Calls { floor: 0, room: 0 });
+    ledger.reserve(cost(40, 5));
+    assert_eq!(ledger.judge(cost(20, 5), 0), Verdict::Fits);
+    assert_eq!(ledger.judge(cost(20, 16), 0), Verdict::Wait);
+    assert_eq!(ledger.judge(cost(90, 1), 0), Verdict::Never);
 }
 
 #[test]
@@ -118,7 +139,7 @@ proptest! {
         requests in prop::collection::vec((0_u64..150, 0_u64..80, 1_u32..6, 0_usize..3), 1..60),
         batched: bool,
     ) {
-        let sharing = if batched { Sharing::Calls } else { Sharing::Turns };
+        let sharing = if batched { Sharing::Calls { floor: 15, room: 1 } } else { Sharing::Turns };
         let ledger = Ledger::new(Some(budget), 9, sharing);
         let mut model = Model {
             ledger, waiting: VecDeque::new(), running: Vec::new(), cached: 0,
