@@ -206,6 +206,32 @@ fn the_next_turn_goes_on(
     assert!(same(&made.engine, &second).1 >= cached);
 }
 
+/// A long prompt leaves copies of recurrent state behind while it is still being read.
+#[test]
+fn what_is_kept_on_the_way_makes_room_for_what_runs() {
+    let prompt: Vec<u32> = (0..400).map(|t| t * 7 % 50).collect();
+    let ask = GenerateRequest { use_cache: true, ..request(&prompt, 4) };
+    let roomy = made("qwen3_5", "bf16", "none", |options| options.prefill_step_size = 8);
+    let budget = roomy.engine.health().memory.reserved.max(roomy.engine.model().weight_bytes)
+        + roomy.engine.estimate(&ask).unwrap().peak();
+    let expected = run(&roomy.engine, ask.clone()).0;
+    let cache = roomy.engine.health().cache;
+    let entry = (cache.bytes / cache.entries) as u64;
+    let slack = 2 * entry + budget / 10;
+    assert!(cache.bytes as u64 > 2 * slack, "{cache:?} of {budget}");
+    // MLX counts the whole process.
+    drop(roomy);
+
+    let tight = made("qwen3_5", "bf16", "none", |options| {
+        options.prefill_step_size = 8;
+        options.memory_budget = Some(budget);
+    });
+    assert_eq!(run(&tight.engine, ask).0, expected);
+    let health = tight.engine.health();
+    assert!(health.cache.evictions > 0, "{health:?}");
+    assert!(health.memory.peak <= budget + slack, "{health:?}");
+}
+
 /// mlx-lm's server dies of a prompt that is cached as a whole and cannot be cut back.
 #[test]
 fn a_prompt_that_is_cached_as_a_whole_is_read_again_from_a_shorter_part() {

@@ -149,15 +149,19 @@ impl Ledger {
 
     /// Whether the prompt cache, which holds `cached` bytes, may take in `bytes` more.
     pub fn judge_kept(&self, bytes: u64, cached: u64) -> Verdict {
-        let Some(budget) = self.budget else { return Verdict::Fits };
-        let room = budget.saturating_sub(self.reserved());
-        if bytes > room {
+        if self.surplus(bytes) > 0 {
             return Verdict::Wait;
         }
-        match cached.saturating_add(bytes).checked_sub(room) {
-            None | Some(0) => Verdict::Fits,
-            Some(surplus) => Verdict::Evict(surplus),
+        match self.surplus(cached.saturating_add(bytes)) {
+            0 => Verdict::Fits,
+            surplus => Verdict::Evict(surplus),
         }
+    }
+
+    /// By how many bytes `cached` bytes of prompts' state are too many beside what runs.
+    pub fn surplus(&self, cached: u64) -> u64 {
+        let budget = self.budget.unwrap_or(u64::MAX);
+        self.reserved().saturating_add(cached).saturating_sub(budget)
     }
 
     /// Enters a request that was let in.

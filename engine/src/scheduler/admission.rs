@@ -81,6 +81,14 @@ impl Admission {
         Ok(Reservation { ledger: Rc::clone(&self.ledger), place })
     }
 
+    /// Has `kept` give up what it has come to hold beyond the budget while requests run.
+    pub(super) fn hold(&self, kept: &mut dyn Evictable) {
+        let surplus = self.ledger.borrow().surplus(kept.bytes());
+        if surplus > 0 {
+            kept.evict(surplus);
+        }
+    }
+
     /// Weights and adapters take this many bytes now.
     pub(super) fn set_resident(&self, bytes: u64) {
         self.ledger.borrow_mut().set_resident(bytes);

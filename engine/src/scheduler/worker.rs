@@ -228,7 +228,9 @@ impl Worker<'_> {
                 }
                 continue;
             }
-            if !self.round() {
+            let worked = self.round();
+            self.admission.hold(&mut *self.context.cache.borrow_mut());
+            if !worked {
                 thread::sleep(READER_POLL);
             }
         }

@@ -81,6 +81,21 @@ fn a_request_that_fits_alone_waits_for_those_it_would_be_padded_beside() {
     assert_eq!(ledger.judge(cost(90, 1), 0), Verdict::Never);
 }
 
+#[rstest]
+#[case::none_to_spare(Some(100), 65, 0)]
+#[case::a_byte_too_many(Some(100), 66, 1)]
+#[case::nothing_cached(Some(20), 0, 15)]
+#[case::no_budget(None, 1 << 60, 0)]
+fn what_the_cache_has_too_much(
+    #[case] budget: Option<u64>,
+    #[case] cached: u64,
+    #[case] surplus: u64,
+) {
+    let mut ledger = Ledger::new(budget, 10, Sharing::Turns);
+    ledger.reserve(cost(20, 5));
+    assert_eq!(ledger.surplus(cached), surplus);
+}
+
 #[test]
 fn without_a_budget_everything_fits_and_is_counted() {
     let mut ledger = Ledger::new(None, 10, Sharing::Turns);
