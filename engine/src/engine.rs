@@ -21,7 +21,8 @@ use crate::{
     limits,
     memory::{Demand, Estimate, MemoryHealth, MemoryModel},
     models::Mutation,
-    scheduler::{self, Job, Setup, Status},
+    prompt_cache::{self, Folder},
+    scheduler::{self, Job, Loaded, Setup, Status},
     text::{Channel, ChatTemplate, TextPipeline, Tokenizer},
     weights::{ModelDir, TensorInfo},
 };
@@ -50,6 +51,11 @@ pub struct EngineOptions {
     pub max_batch: Option<usize>,
     /// Bytes of state that is kept of earlier requests, for those that begin alike; 0 keeps none.
     pub prompt_cache_bytes: usize,
+    /// Folder in which that state survives a restart; no other process may use it at the same time.
+    /// What was computed with adapters stays in memory.
+    pub prompt_cache_dir: Option<PathBuf>,
+    /// Bytes of all files in it.
+    pub prompt_cache_disk_bytes: u64,
     /// Bytes that weights, caches and intermediate results may take together; `None` is no bound.
     pub memory_budget: Option<u64>,
     /// Deliberate mistake, for the parity harness's own tests.
@@ -70,6 +76,8 @@ impl EngineOptions {
             max_active: limits::DEFAULT_MAX_ACTIVE,
             max_batch: None,
             prompt_cache_bytes: 0,
+            prompt_cache_dir: None,
+            prompt_cache_disk_bytes: limits::DEFAULT_PROMPT_CACHE_DISK_BYTES,
             memory_budget: None,
             mutation: Mutation::None,
         }
@@ -148,7 +156,17 @@ impl Drop for Shared {
 
 impl Engine {
     /// Loads the model and waits until it can take requests.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::Config`], [`Error::Weights`], [`Error::Tokenizer`] and
+    /// [`Error::Adapter`] for files that are not as they have to be; [`Error::Memory`] for a model
+    /// beyond the budget; [`Error::Request`] and [`Error::Kv`] for settings out of range.
     pub fn load(options: EngineOptions) -> Result<Self> {
+        if options.prompt_cache_dir.is_some() && options.prompt_cache_bytes == 0 {
+            return Err(Error::Request(
+                "a folder for the prompt cache is of no use while prompt_cache_bytes is 0".into(),
+            ));
+        }
         let mut dir = ModelDir::open(&options.model_dir)?;
         let adapters::Start { infos, loaded: adapters } =
             adapters::read_all(&options.adapters, &mut dir)?;
@@ -166,36 +184,41 @@ impl Engine {
             .map(|n| n as usize);
         // Parsing a large tokenizer and building the model take about as long: do both at once.
         let (controls, control_receiver) = Controls::new();
-        let (tokenizer, template, started, jobs, status, loading) = thread::scope(|scope| {
-            let text = scope.spawn(|| -> Result<_> {
-                let tokenizer = Tokenizer::load(&options.model_dir)?;
-                let template = ChatTemplate::load(&options.model_dir, &tokenizer)?;
-                Ok((tokenizer, template))
-            });
-            let status = Arc::new(Status::new(options.memory_budget));
-            let (jobs, receiver) = std_mpsc::sync_channel(options.queue_limit.max(1));
-            let (loading, loaded) = std_mpsc::channel();
-            let started = scheduler::spawn(Setup {
-                dir: Arc::clone(&dir),
-                adapters,
-                prefill_step_size: options.prefill_step_size,
-                kv: options.kv.clone(),
-                max_active: options.max_active,
-                max_batch: options.max_batch,
-                prompt_cache_bytes: options.prompt_cache_bytes,
-                memory: memory.clone(),
-                memory_budget: options.memory_budget,
-                mutation: options.mutation,
-                jobs: receiver,
-                controls: control_receiver,
-                loaded,
-                status: status.clone(),
+        let (tokenizer, template, folder, started, jobs, status, loading) =
+            thread::scope(|scope| {
+                let text = scope.spawn(|| -> Result<_> {
+                    let tokenizer = Tokenizer::load(&options.model_dir)?;
+                    let template = ChatTemplate::load(&options.model_dir, &tokenizer)?;
+                    Ok((tokenizer, template))
+                });
+                let folder = scope.spawn(|| cache_folder(&options, &dir));
+                let status = Arc::new(Status::new(options.memory_budget));
+                let (jobs, receiver) = std_mpsc::sync_channel(options.queue_limit.max(1));
+                let (loading, loaded) = std_mpsc::channel();
+                let started = scheduler::spawn(Setup {
+                    dir: Arc::clone(&dir),
+                    adapters,
+                    prefill_step_size: options.prefill_step_size,
+                    kv: options.kv.clone(),
+                    max_active: options.max_active,
+                    max_batch: options.max_batch,
+                    prompt_cache_bytes: options.prompt_cache_bytes,
+                    memory: memory.clone(),
+                    memory_budget: options.memory_budget,
+                    mutation: options.mutation,
+                    jobs: receiver,
+                    controls: control_receiver,
+                    loaded,
+                    status: status.clone(),
+                })?;
+                let (tokenizer, template) = text.join().unwrap_or_else(|_| {
+                    Err(Error::Tokenizer("internal error while the tokenizer was read".into()))
+                })?;
+                let folder = folder.join().unwrap_or_else(|_| {
+                    Err(Error::WorkerDied("internal error in the prompt cache's folder".into()))
+                })?;
+                Ok::<_, Error>((tokenizer, template, folder, started, jobs, status, loading))
             })?;
-            let (tokenizer, template) = text.join().unwrap_or_else(|_| {
-                Err(Error::Tokenizer("internal error while the tokenizer was read".into()))
-            })?;
-            Ok::<_, Error>((tokenizer, template, started, jobs, status, loading))
-        })?;
         let (report, worker) = started;
         controls.set_worker(worker.thread().clone());
         let loaded = report
@@ -235,7 +258,10 @@ impl Engine {
             status,
             queue_limit,
         };
-        drop(loading);
+        let (ready, wait) = std_mpsc::sync_channel(0);
+        // Where the thread is gone, the first request tells.
+        let _ = loading.send(Loaded { folder, ready });
+        let _ = wait.recv();
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -349,6 +375,13 @@ impl Shared {
         request.max_tokens = demand.max_tokens as usize;
         Ok(estimate)
     }
+}
+
+/// The prompt cache's folder, if there is to be one.
+fn cache_folder(options: &EngineOptions, dir: &ModelDir) -> Result<Option<Folder>> {
+    let Some(path) = &options.prompt_cache_dir else { return Ok(None) };
+    let identity = prompt_cache::identity(dir, &options.kv, options.mutation)?;
+    Folder::open(path, options.prompt_cache_disk_bytes, identity).map(Some)
 }
 
 /// The arithmetic of the model in `dir` with the adapters it starts with; a family that cannot say is
@@ -526,4 +559,29 @@ pub struct CacheHealth {
     pub hit_tokens: u64,
     /// States that had to make room.
     pub evictions: u64,
+    /// What of it is on disk.
+    pub disk: DiskHealth,
+}
+
+/// What the prompt cache has on disk, and what became of it since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DiskHealth {
+    /// Bytes that all files may have; 0 when there is no folder.
+    pub cap_bytes: u64,
+    /// States.
+    pub entries: usize,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// States that were written.
+    pub written: u64,
+    /// States that could not be written.
+    pub failed: u64,
+    /// States that requests went on from.
+    pub restored: u64,
+    /// Tokens that requests found in them.
+    pub restored_tokens: u64,
+    /// States that had to make room.
+    pub evictions: u64,
+    /// Files that were damaged, or belong to another model, setting or build.
+    pub rejected: u64,
 }

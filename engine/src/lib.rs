@@ -43,7 +43,9 @@ mod scheduler;
 pub mod text;
 pub mod weights;
 
-pub use engine::{CacheHealth, Engine, EngineOptions, Generation, Health, ModelInfo, WorkerState};
+pub use engine::{
+    CacheHealth, DiskHealth, Engine, EngineOptions, Generation, Health, ModelInfo, WorkerState,
+};
 pub use error::{Error, Result};
 #[doc(hidden)]
 pub use generate::{Draw, draw_rows, process_row};

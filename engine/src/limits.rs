@@ -1,5 +1,7 @@
 //! Every bound of the engine, by name.
 
+use std::time::Duration;
+
 /// Largest `config.json`, `generation_config.json` or `tokenizer_config.json`, in bytes.
 pub const MAX_CONFIG_BYTES: u64 = 4 << 20;
 /// Largest `tokenizer.json`, in bytes.
@@ -106,8 +108,17 @@ pub const MAX_CACHE_MARKS: usize = 8;
 pub const CACHE_MARK_SPACING: usize = 16;
 /// Entries of the prompt cache, however small they are.
 pub const MAX_CACHE_ENTRIES: usize = 256;
+/// Files of the prompt cache on disk unless told otherwise, in bytes.
+pub const DEFAULT_PROMPT_CACHE_DISK_BYTES: u64 = 16 << 30;
 /// Largest description of an entry on disk, in bytes.
 pub const MAX_CACHE_INDEX_BYTES: u64 = 32 << 20;
+/// Bytes of a state that the MLX thread copies at once for the thread that writes files: what one
+/// round of tokens may wait for.
+pub const CACHE_PIECE_BYTES: usize = 4 << 20;
+/// Such pieces that wait to be written.
+pub const CACHE_PIECES_AHEAD: usize = 4;
+/// Time to write states that are not on disk yet when the engine ends.
+pub const CACHE_FINISH_TIME: Duration = Duration::from_secs(3);
 
 /// Events buffered per request; a sequence whose reader lags is not stepped until there is room.
 pub const EVENT_BUFFER: usize = 256;

@@ -2,6 +2,8 @@
 
 mod suite_support;
 
+use std::path::{Path, PathBuf};
+
 use rstest::rstest;
 use suite_support::{quantization, suite, write};
 use verbatim_engine::{
@@ -14,7 +16,18 @@ const CAP: usize = 64 << 20;
 
 struct Made {
     engine: Engine,
-    _folder: tempfile::TempDir,
+    options: EngineOptions,
+    folder: tempfile::TempDir,
+}
+
+impl Made {
+    /// Ends the engine and starts it again.
+    fn restarted(self, change: impl FnOnce(&mut EngineOptions)) -> Self {
+        let Self { engine, mut options, folder } = self;
+        drop(engine);
+        change(&mut options);
+        Self { engine: Engine::load(options.clone()).unwrap(), options, folder }
+    }
 }
 
 /// A suite's model with a prompt cache: `weights` are `bf16`, `f32` or `q4`; `kv` is one of the
@@ -38,7 +51,7 @@ fn made(family: &str, weights: &str, kv: &str, change: impl FnOnce(&mut EngineOp
         options.kv = quantization(&suite, kv);
     }
     change(&mut options);
-    Made { engine: Engine::load(options).unwrap(), _folder: folder }
+    Made { engine: Engine::load(options.clone()).unwrap(), options, folder }
 }
 
 #[derive(Debug, PartialEq)]
@@ -297,4 +310,168 @@ fn requests_that_the_cache_cannot_serve_are_refused() {
     assert!(traced.contains("prompt cache"), "{traced}");
     assert!(refused(|r| r.cache_marks = vec![4]).contains("cache mark 4"));
     assert!(refused(|r| r.cache_marks = vec![1; 9]).contains("at most 8 cache_marks"));
+}
+
+fn on_disk(family: &str, kv: &str, dir: &Path) -> Made {
+    made(family, "bf16", kv, |options| options.prompt_cache_dir = Some(dir.to_owned()))
+}
+
+/// Files of states in a folder.
+fn states(dir: &Path) -> Vec<PathBuf> {
+    let all = std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().path());
+    let mut states: Vec<PathBuf> =
+        all.filter(|path| path.extension().is_some_and(|e| e == "state")).collect();
+    states.sort();
+    states
+}
+
+/// A prompt, another for every `i`.
+fn prompt(i: u32, len: u32) -> Vec<u32> {
+    (0..len).map(|t| (t * (i + 2) + i) % 60).collect()
+}
+
+#[rstest]
+fn state_on_disk_survives_a_restart(
+    #[values("minicpm5", "qwen3_5", "gemma4-e2b", "gemma4-e4b", "gemma4-12b")] family: &str,
+    #[values("none", "seq", "fused", "uniform-8-from-30")] kv: &str,
+) {
+    if family.starts_with("gemma4") && kv.starts_with("uniform") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut made = on_disk(family, kv, dir.path());
+    let mut request = request(&prompt(1, 110), 5);
+    request.cache_marks = vec![40, 106];
+    assert_eq!(same(&made.engine, &request).1, 0);
+    for _ in 0..2 {
+        made = made.restarted(|_| ());
+        let cache = made.engine.health().cache;
+        assert!(cache.entries == 0 && cache.disk.entries > 0 && cache.disk.bytes > 0, "{cache:?}");
+        let (_, cached) = same(&made.engine, &request);
+        assert!(cached >= 106, "{cached}");
+        let disk = made.engine.health().cache.disk;
+        assert_eq!((disk.restored, disk.restored_tokens), (1, cached as u64));
+        assert_eq!((disk.rejected, disk.failed), (0, 0));
+    }
+    // Branches off what is on disk.
+    made = made.restarted(|_| ());
+    let mut other = prompt(1, 60);
+    other.extend(prompt(7, 30));
+    request.prompt = other;
+    request.cache_marks = vec![40, 86];
+    assert!(same(&made.engine, &request).1 >= 40);
+}
+
+#[test]
+fn damaged_states_on_disk_are_not_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = on_disk("minicpm5", "none", dir.path());
+    let ask = |i| request(&prompt(i, 50), 3);
+    for i in 0..4 {
+        same(&made.engine, &ask(i));
+    }
+    let made = made.restarted(|options| options.prompt_cache_dir = None);
+    let states = states(dir.path());
+    assert_eq!(states.len(), 4);
+    let spoil = |path: &Path, change: fn(&mut Vec<u8>)| {
+        let mut bytes = std::fs::read(path).unwrap();
+        change(&mut bytes);
+        std::fs::write(path, bytes).unwrap();
+    };
+    spoil(&states[0], |bytes| *bytes.last_mut().unwrap() ^= 1);
+    spoil(&states[1], |bytes| bytes.truncate(bytes.len() / 2));
+    spoil(&states[2], |bytes| bytes[60] ^= 1);
+
+    let own = dir.path().to_owned();
+    let made = made.restarted(|options| options.prompt_cache_dir = Some(own));
+    let disk = made.engine.health().cache.disk;
+    assert_eq!((disk.entries, disk.rejected), (2, 2), "lengths and descriptions are checked");
+    for i in 0..4 {
+        same(&made.engine, &ask(i));
+    }
+    let cache = made.engine.health().cache;
+    assert_eq!((cache.hits, cache.disk.restored, cache.disk.rejected), (1, 1, 3));
+}
+
+#[test]
+fn state_on_disk_is_of_use_to_the_same_model_and_setting_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = on_disk("minicpm5", "none", dir.path());
+    same(&made.engine, &request(&prompt(1, 50), 3));
+    let second = Engine::load(made.options.clone()).unwrap_err().to_string();
+    assert!(second.contains("another process"), "{second}");
+    let packed = made.restarted(|options| options.kv = quantization(&suite("minicpm5"), "seq"));
+    let disk = packed.engine.health().cache.disk;
+    assert_eq!((disk.entries, disk.rejected, states(dir.path()).len()), (0, 1, 0));
+    same(&packed.engine, &request(&prompt(1, 50), 3));
+
+    // One weight is another: the sizes are the same.
+    let weights = packed.options.model_dir.join("model.safetensors");
+    let made = packed.restarted(|options| {
+        let mut bytes = std::fs::read(&weights).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        // Another file: the old one is still mapped.
+        std::fs::remove_file(&weights).unwrap();
+        std::fs::write(options.model_dir.join("model.safetensors"), bytes).unwrap();
+    });
+    assert_eq!(made.engine.health().cache.disk.rejected, 1);
+    assert!(made.folder.path().exists());
+}
+
+#[test]
+fn the_cap_on_disk_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut made = on_disk("qwen3_5", "none", dir.path());
+    let ask = |i| request(&prompt(i, 50), 3);
+    same(&made.engine, &ask(0));
+    made = made.restarted(|_| ());
+    let cap = made.engine.health().cache.disk.bytes * 2;
+    made = made.restarted(|options| options.prompt_cache_disk_bytes = cap);
+    for i in 1..8 {
+        same(&made.engine, &ask(i));
+    }
+    made = made.restarted(|_| ());
+    let told = made.engine.health().cache.disk.bytes;
+    let real: u64 = states(dir.path()).iter().map(|p| std::fs::metadata(p).unwrap().len()).sum();
+    assert_eq!(told, real);
+    assert!(real <= cap && real > 0, "{real} of {cap}");
+}
+
+/// State from disk needs memory like any other: where running requests leave none, it stays there.
+#[test]
+fn state_on_disk_comes_back_within_the_memory_budget() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = on_disk("minicpm5", "none", dir.path());
+    let request = request(&prompt(1, 120), 3);
+    same(&made.engine, &request);
+    let made = made.restarted(|_| ());
+    let state = made.engine.health().cache.disk.bytes;
+    let estimate = made.engine.estimate(&request).unwrap();
+    let needed = made.engine.model().weight_bytes + estimate.peak();
+    let tight = made.restarted(|options| options.memory_budget = Some(needed + state / 2));
+    assert_eq!(same(&tight.engine, &request).1, 0);
+    assert_eq!(tight.engine.health().cache.disk.restored, 0);
+    let roomy = tight.restarted(|options| options.memory_budget = Some(needed + 2 * state));
+    assert!(same(&roomy.engine, &request).1 > 0);
+    assert_eq!(roomy.engine.health().cache.disk.restored, 1);
+}
+
+#[test]
+fn folders_that_cannot_serve_are_refused() {
+    let made = made("minicpm5", "bf16", "none", |_| ());
+    let refused = |change: &dyn Fn(&mut EngineOptions)| {
+        let mut options = made.options.clone();
+        change(&mut options);
+        Engine::load(options).unwrap_err().to_string()
+    };
+    let file = made.folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let no_folder = refused(&|options| options.prompt_cache_dir = Some(file.clone()));
+    assert!(no_folder.contains("file"), "{no_folder}");
+    let off = refused(&|options| {
+        options.prompt_cache_dir = Some(made.folder.path().join("states"));
+        options.prompt_cache_bytes = 0;
+    });
+    assert!(off.contains("prompt_cache_bytes is 0"), "{off}");
 }

@@ -128,10 +128,11 @@ impl Checked {
 
     fn insert(&mut self, key: u8, tokens: Vec<u32>, history: History, kind: Kind, state: Sized) {
         let before = self.store.entries().len();
-        let (id, gone) = self.store.insert(key, tokens.clone(), history.clone(), kind, state);
-        assert_eq!(id.is_some(), state.bytes <= self.cap);
-        assert_eq!(self.store.entries().len() + gone.len(), before + usize::from(id.is_some()));
-        assert!(id.is_none() || self.store.position(&key, &tokens, &history).is_some());
+        let inserted = self.store.insert(key, tokens.clone(), history.clone(), kind, state);
+        let kept = inserted.id.is_some();
+        assert_eq!(kept, state.bytes <= self.cap);
+        assert_eq!(self.store.entries().len() + inserted.gone.len(), before + usize::from(kept));
+        assert!(!kept || self.store.position(&key, &tokens, &history).is_some());
     }
 
     fn find(&mut self, key: u8, tokens: &[u32], chunks: &Chunks) {

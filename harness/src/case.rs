@@ -77,6 +77,9 @@ pub struct Case {
     /// Whether it also runs with its caches saved, loaded and copied midway.
     #[serde(default, skip_serializing_if = "digest::is_default")]
     pub resumed: bool,
+    /// Whether it also runs with the prompt cache.
+    #[serde(default, skip_serializing_if = "digest::is_default")]
+    pub cached: bool,
     /// Whether its cell must be green.
     #[serde(default = "yes")]
     pub required: bool,

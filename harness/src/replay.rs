@@ -1,5 +1,6 @@
 //! Running cases on the engine and holding them against their goldens.
 
+mod cached;
 mod case;
 mod hot;
 mod kv;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use verbatim_engine::EngineOptions;
 
+pub use cached::{Cached, cached};
 pub use case::{Replayed, Resumed, replay, resume};
 pub(crate) use kv::quantization;
 pub use models::Models;

@@ -96,6 +96,10 @@ pub struct CaseReport {
     /// so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed: Option<ResumedRuns>,
+    /// The same from the prompt cache, with conversations that go on from it and branch off, where
+    /// the case asks for it and got so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached: Option<CachedRuns>,
     /// The same with its adapter mounted on a running engine, beside another in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hot: Option<HotRun>,
@@ -120,6 +124,22 @@ pub struct ResumedRuns {
     pub equal: bool,
 }
 
+/// Runs of a case with the prompt cache: cold, cached, branched, restored from disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CachedRuns {
+    /// Key-value mode: `unquantized`, `uniform`, `seq`, `fused`.
+    pub kv: String,
+    /// Runs.
+    pub runs: usize,
+    /// Values compared with the golden or a cold run.
+    pub values: u64,
+    /// Whether every bit was equal.
+    pub equal: bool,
+    /// Which runs were left out, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
+}
+
 /// A run of a case whose adapter was mounted while the engine ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HotRun {
@@ -129,7 +149,7 @@ pub struct HotRun {
     pub equal: bool,
 }
 
-/// Runs with caches from a file, of one family in one key-value mode.
+/// Runs with caches from a file or from the prompt cache, of one family in one key-value mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ResumedTotals {
     /// Cases of which every run was equal.
@@ -358,6 +378,32 @@ impl Report {
             }
         }
         totals
+    }
+
+    /// Runs with the prompt cache, by family and key-value mode.
+    pub fn cached(&self) -> BTreeMap<(&str, &str), ResumedTotals> {
+        let mut totals: BTreeMap<(&str, &str), ResumedTotals> = BTreeMap::new();
+        for case in &self.cases {
+            let Some(cached) = &case.cached else { continue };
+            let here = totals.entry((&case.family, &cached.kv)).or_default();
+            here.runs += cached.runs;
+            if cached.equal {
+                here.equal += 1;
+            } else {
+                here.differing += 1;
+            }
+        }
+        totals
+    }
+
+    /// Why runs with the prompt cache were left out, and of how many cases.
+    pub fn not_cached(&self) -> BTreeMap<&str, usize> {
+        let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+        let skips = self.cases.iter().filter_map(|case| case.cached.as_ref()?.skipped.as_deref());
+        for reason in skips {
+            *reasons.entry(reason).or_default() += 1;
+        }
+        reasons
     }
 
     /// Runs with an adapter mounted on a running engine: how many were equal, and all.

@@ -82,3 +82,17 @@ fn caches_that_lose_a_token_in_a_file_turn_their_cell_red() {
     let first = cell.first_failure.as_ref().unwrap();
     assert!(first.message.contains("caches saved and loaded after call 1"), "{}", first.message);
 }
+
+#[test]
+#[cfg_attr(not(all(target_os = "linux", target_arch = "x86_64")), ignore = "no goldens here")]
+fn a_cached_prompt_taken_for_a_longer_one_turns_its_cell_red() {
+    let filter = Some("minicpm5/kv/seq-bf16-p100-c48".into());
+    let options = RunOptions { mutation: Mutation::CachedOneLate, filter, ..options() };
+    let report = run(&options, |_, _, _| {}).unwrap();
+    assert!(!report.is_green());
+    let cached = report.cached()[&("minicpm5", "seq")];
+    assert_eq!((cached.equal, cached.differing, cached.runs), (0, 1, 7));
+    let cell = report.cells.iter().find(|c| c.failed > 0).expect("a red cell");
+    let message = &cell.first_failure.as_ref().unwrap().message;
+    assert!(message.contains("cached"), "{message}");
+}

@@ -32,8 +32,15 @@ fn faithful_goldens_are_green_and_skips_are_counted_not_passed() {
     assert_eq!((of_tiny.equal, of_tiny.differing, of_tiny.runs), (2, 0, 6));
     assert!(run.text.contains("continued: 2 of 2 cases equal, 6 runs"), "{}", run.text);
     assert!(run.html.contains("<b>2 / 2</b>"), "{}", run.html);
+    let cached = run.report.cached();
+    let of_tiny = cached[&("tiny", "unquantized")];
+    assert_eq!((of_tiny.equal, of_tiny.differing, of_tiny.runs), (2, 0, 14));
+    assert!(run.report.not_cached().is_empty());
+    assert!(run.text.contains("and restored: 2 of 2 cases equal, 14 runs"), "{}", run.text);
+    assert!(run.html.contains("Prompts from the cache"), "{}", run.html);
+    assert!(run.junit.contains("classname=\"prompt-cache.tiny.unquantized\""), "{}", run.junit);
     assert!(run.junit.contains(&format!("<skipped message=\"{REASON}\"/>")), "{}", run.junit);
-    assert!(run.junit.contains("failures=\"0\"") && run.junit.contains("tests=\"5\""));
+    assert!(run.junit.contains("failures=\"0\"") && run.junit.contains("tests=\"7\""));
 }
 
 /// Flips the lowest bit of a value in the middle of `bytes`' part `index` of `parts`.

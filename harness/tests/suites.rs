@@ -203,7 +203,7 @@ fn malformed_suites_are_refused(
 }
 
 #[test]
-fn every_family_goes_on_from_a_file_in_every_mode() {
+fn every_family_goes_on_from_a_file_and_from_the_prompt_cache_in_every_mode() {
     let cases = cases();
     let matrix = load_matrix(&Path::new(env!("CARGO_MANIFEST_DIR")).join("cases")).unwrap();
     for family in matrix.families {
@@ -222,6 +222,14 @@ fn every_family_goes_on_from_a_file_in_every_mode() {
                     && c.kv.name() == mode
             });
             assert_eq!(found, expected, "{}: {mode}", family.id);
+            let cached = cases.iter().any(|c| {
+                c.family == family.id
+                    && c.cached
+                    && c.required
+                    && c.skip.is_none()
+                    && c.kv.name() == mode
+            });
+            assert_eq!(cached, expected, "{}: {mode} from the prompt cache", family.id);
         }
     }
 }

@@ -73,6 +73,7 @@ pub fn report(health: &Health, condition: Condition, kv: &KvQuantization) -> (St
 }
 
 fn prompt_cache(cache: &CacheHealth) -> Value {
+    let disk = cache.disk;
     json!({
         "bytes": cache.bytes,
         "cap_bytes": cache.cap_bytes,
@@ -81,6 +82,17 @@ fn prompt_cache(cache: &CacheHealth) -> Value {
         "hits": cache.hits,
         "hit_tokens": cache.hit_tokens,
         "evictions": cache.evictions,
+        "disk": {
+            "bytes": disk.bytes,
+            "cap_bytes": disk.cap_bytes,
+            "entries": disk.entries,
+            "written": disk.written,
+            "failed": disk.failed,
+            "restored": disk.restored,
+            "restored_tokens": disk.restored_tokens,
+            "evictions": disk.evictions,
+            "rejected": disk.rejected,
+        },
     })
 }
 

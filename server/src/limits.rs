@@ -54,7 +54,7 @@ pub const MAX_ADAPTER_PATH_BYTES: usize = 1_024;
 /// token, so the engine's own limit, which is in tokens, would come too late.
 pub const MAX_PROMPT_BYTES: usize = 4 * verbatim_engine::limits::MAX_PROMPT_TOKENS;
 /// State of earlier requests unless `--prompt-cache-bytes` says otherwise, in bytes.
-pub const DEFAULT_PROMPT_CACHE_BYTES: usize = 2 << 30;
+pub const DEFAULT_PROMPT_CACHE_BYTES: u64 = 2 << 30;
 /// Longest conversation whose marks for the prompt cache are looked for, in bytes: that renders it
 /// twice more.
 pub const MAX_MARKED_BYTES: usize = 4 << 20;

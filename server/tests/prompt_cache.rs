@@ -68,3 +68,50 @@ async fn a_cap_too_small_for_anything_keeps_nothing() {
         (&json!(0), &json!(0))
     );
 }
+
+#[tokio::test]
+async fn what_was_kept_on_disk_survives_a_restart_and_damage_does_no_harm() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let states = dir.path().join("states");
+    let states = states.to_str().expect("UTF-8");
+    let args = ["--prompt-cache-dir", states, "--prompt-cache-disk-bytes", "64MB"];
+    let body = turn(&[message("user", "What is the capital of France?")], 24);
+    let first = Server::start(&args);
+    let told = first.chat(&body).await;
+    assert_eq!(cached(&told), 0);
+    first.until("written", |_, h| h["prompt_cache"]["disk"]["written"] != 0).await;
+    let taken = common::verbatim()
+        .args(["serve", "--port", "0", "--model"])
+        .arg(common::model())
+        .args(args)
+        .output()
+        .expect("it starts");
+    assert!(!taken.status.success(), "the folder is taken");
+    let said = String::from_utf8_lossy(&taken.stderr).into_owned();
+    assert!(said.contains("another process"), "{said}");
+    // Killed, not stopped.
+    drop(first);
+
+    let again = Server::start(&args);
+    let warm = again.chat(&body).await;
+    assert_eq!(warm["choices"], told["choices"]);
+    assert!(cached(&warm) > 0);
+    let (_, health) = again.health().await;
+    let disk = &health["prompt_cache"]["disk"];
+    assert_eq!((&disk["restored"], &disk["rejected"]), (&json!(1), &json!(0)), "{disk}");
+    assert_eq!(disk["restored_tokens"], cached(&warm));
+    assert_eq!(disk["cap_bytes"], 64_000_000);
+    let metrics = again.get("/metrics").send().await.expect("an answer").text().await;
+    let metrics = metrics.expect("text");
+    assert!(metrics.contains("verbatim_prompt_cache_disk_restored_total 1\n"), "{metrics}");
+    drop(again);
+
+    for file in std::fs::read_dir(states).expect("a folder") {
+        std::fs::write(file.expect("a file").path(), "damaged").expect("it is written");
+    }
+    let clean = Server::start(&args);
+    let cold = clean.chat(&body).await;
+    assert_eq!((cached(&cold), &cold["choices"]), (0, &told["choices"]));
+    let (_, health) = clean.health().await;
+    assert!(health["prompt_cache"]["disk"]["rejected"].as_u64() >= Some(1), "{health}");
+}

@@ -50,21 +50,20 @@ type PartNames = (&'static str, [&'static str; 3]);
 const KEY_NAMES: PartNames = ("0", ["0.0", "0.1", "0.2"]);
 const VALUE_NAMES: PartNames = ("1", ["1.0", "1.1", "1.2"]);
 
-/// Writes `caches` and, beside them, `metadata`, to the safetensors file `path`.
-///
-/// # Errors
-/// [`Error::File`] when the file cannot be written or a cache is a batch; nothing is left behind
-/// then.
-pub fn save(path: &Path, caches: &[LayerCache], metadata: &BTreeMap<String, String>) -> Result<()> {
+/// The arrays of caches, by name, and what mlx-lm notes beside them.
+pub(crate) struct Apart {
+    pub(crate) arrays: Vec<(String, Array)>,
+    pub(crate) texts: HashMap<String, String>,
+}
+
+/// Takes caches apart as mlx-lm's `save_prompt_cache` does; `None` where one is a batch.
+pub(crate) fn take_apart(caches: &[LayerCache]) -> Option<Apart> {
     let mut arrays: Vec<(String, Array)> = Vec::new();
-    let mut texts: HashMap<String, String> =
-        metadata.iter().map(|(key, value)| (format!("0.{key}"), value.clone())).collect();
     // mlx-lm's list of what is not an array opens with an empty entry.
-    texts.insert("2.0".into(), String::new());
+    let mut texts = HashMap::from([("2.0".to_owned(), String::new())]);
     let mut marked = 0;
     for (i, cache) in caches.iter().enumerate() {
-        let Parts { class, items } = parts(cache)
-            .ok_or_else(|| Error::file(path, "a batch is not saved; extract its rows first"))?;
+        let Parts { class, items } = parts(cache)?;
         texts.insert(format!("1.{i}"), class.into());
         for (name, item) in items {
             let name = format!("{i}.{name}");
@@ -81,6 +80,18 @@ pub fn save(path: &Path, caches: &[LayerCache], metadata: &BTreeMap<String, Stri
             arrays.push((name, array));
         }
     }
+    Some(Apart { arrays, texts })
+}
+
+/// Writes `caches` and, beside them, `metadata`, to the safetensors file `path`.
+///
+/// # Errors
+/// [`Error::File`] when the file cannot be written or a cache is a batch; nothing is left behind
+/// then.
+pub fn save(path: &Path, caches: &[LayerCache], metadata: &BTreeMap<String, String>) -> Result<()> {
+    let Apart { arrays, mut texts } = take_apart(caches)
+        .ok_or_else(|| Error::file(path, "a batch is not saved; extract its rows first"))?;
+    texts.extend(metadata.iter().map(|(key, value)| (format!("0.{key}"), value.clone())));
     // MLX insists on the extension.
     let staged = path.with_extension(format!("{}.tmp.safetensors", std::process::id()));
     let written =
@@ -120,12 +131,27 @@ pub fn load(path: &Path) -> Result<(Vec<LayerCache>, BTreeMap<String, String>)> 
     read_header(path)?;
     let (arrays, texts) =
         Array::load_safetensors_with_metadata(path).map_err(|e| Error::file(path, e))?;
-    let mut saved = Saved { none: absent(&texts), arrays };
+    let caches = put_together(arrays, &texts).map_err(fail)?;
+    let metadata = texts
+        .iter()
+        .filter_map(|(key, value)| Some((key.strip_prefix("0.")?.to_owned(), value.clone())));
+    Ok((caches, metadata.collect()))
+}
+
+/// Caches of what [`take_apart`] or mlx-lm made of them.
+///
+/// # Errors
+/// What is no kind of cache that the engine has, or state that no such cache can have.
+pub(crate) fn put_together(
+    arrays: HashMap<String, Array>,
+    texts: &HashMap<String, String>,
+) -> Result<Vec<LayerCache>, String> {
+    let mut saved = Saved { none: absent(texts), arrays };
     let mut caches = Vec::new();
     while let Some(class) = texts.get(&format!("1.{}", caches.len())) {
         let i = caches.len();
         if i as u64 >= limits::MAX_LAYERS {
-            return Err(fail(format!("holds more than {} caches", limits::MAX_LAYERS)));
+            return Err(format!("holds more than {} caches", limits::MAX_LAYERS));
         }
         let cache = match class.as_str() {
             "KVCache" => saved.kv(i, None).map(LayerCache::Kv),
@@ -140,15 +166,9 @@ pub fn load(path: &Path) -> Result<(Vec<LayerCache>, BTreeMap<String, String>)> 
             "ArraysCache" => saved.recurrent(i).map(LayerCache::Arrays),
             other => Err(format!("is a {other:.40}, which this engine does not have")),
         };
-        caches.push(cache.map_err(|reason| fail(format!("cache {i} {reason}")))?);
+        caches.push(cache.map_err(|reason| format!("cache {i} {reason}"))?);
     }
-    if caches.is_empty() {
-        return Err(fail("holds no caches".into()));
-    }
-    let metadata = texts
-        .iter()
-        .filter_map(|(key, value)| Some((key.strip_prefix("0.")?.to_owned(), value.clone())));
-    Ok((caches, metadata.collect()))
+    if caches.is_empty() { Err("holds no caches".into()) } else { Ok(caches) }
 }
 
 /// Names of the items that hold nothing.

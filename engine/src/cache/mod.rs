@@ -144,6 +144,15 @@ impl LayerCache {
         if let Self::Rotating(c) = self { Some(c.max_size() as usize) } else { None }
     }
 
+    /// Whether both are a single sequence's state of one kind, of the same window if it has one.
+    pub fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Kv(_), Self::Kv(_)) | (Self::Arrays(_), Self::Arrays(_)) => true,
+            (Self::Rotating(a), Self::Rotating(b)) => a.is_like(b),
+            _ => false,
+        }
+    }
+
     /// Cuts off whole steps of room behind a single sequence's tokens. The arrays may be parts of
     /// larger ones then.
     pub fn cut_room(&mut self) -> Result<()> {

@@ -61,6 +61,11 @@ impl RotatingKvCache {
         self.max_size
     }
 
+    /// Whether both have the same window and keep the same first tokens.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        (self.max_size, self.keep) == (other.max_size, other.keep)
+    }
+
     /// The tokens within the window, oldest first, or nothing before the first one.
     pub(super) fn held(&self) -> Result<Option<(Rows, Rows)>> {
         let n = self.offset.min(self.max_size);

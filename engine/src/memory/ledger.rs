@@ -161,6 +161,17 @@ impl Ledger {
         }
     }
 
+    /// Whether the prompt cache, which holds `cached` bytes, may take in `bytes` more.
+    pub fn judge_kept(&self, bytes: u64, cached: u64) -> Verdict {
+        if self.surplus(bytes) > 0 {
+            return Verdict::Wait;
+        }
+        match self.surplus(cached.saturating_add(bytes)) {
+            0 => Verdict::Fits,
+            surplus => Verdict::Evict(surplus),
+        }
+    }
+
     /// By how many bytes `cached` bytes of prompts' state are too many beside what runs.
     pub fn surplus(&self, cached: u64) -> u64 {
         let budget = self.budget.unwrap_or(u64::MAX);

@@ -41,22 +41,59 @@ pub fn dtype_name(dtype: Dtype) -> Result<&'static str> {
 
 /// A float array of row-major little-endian `bytes`; `dtype` is safetensors' name.
 pub fn from_bytes(dtype: &str, shape: &[usize], bytes: &[u8]) -> Result<Array> {
-    let (dtype, width) = match dtype {
-        "BF16" => (Dtype::Bfloat16, 2),
-        "F16" => (Dtype::Float16, 2),
-        "F32" => (Dtype::Float32, 4),
-        other => return Err(Error::Mlx(format!("{other} is no float dtype"))),
-    };
+    match dtype {
+        "BF16" | "F16" | "F32" => state_from_bytes(dtype, shape, bytes),
+        other => Err(Error::Mlx(format!("{other} is no float dtype"))),
+    }
+}
+
+/// The dtypes that caches consist of, by safetensors' names.
+fn state_dtype(name: &str) -> Option<Dtype> {
+    Some(match name {
+        "BF16" => Dtype::Bfloat16,
+        "F16" => Dtype::Float16,
+        "F32" => Dtype::Float32,
+        "U32" => Dtype::Uint32,
+        "I32" => Dtype::Int32,
+        _ => return None,
+    })
+}
+
+/// Bytes of a value of a dtype that caches consist of, by safetensors' name.
+pub fn state_width(dtype: &str) -> Option<usize> {
+    state_dtype(dtype).map(|dtype| match dtype {
+        Dtype::Bfloat16 | Dtype::Float16 => 2,
+        _ => 4,
+    })
+}
+
+/// An array of row-major little-endian `bytes` whose dtype is one that caches consist of; `dtype` is
+/// safetensors' name.
+pub fn state_from_bytes(dtype: &str, shape: &[usize], bytes: &[u8]) -> Result<Array> {
+    let unknown = || Error::Mlx(format!("{dtype} is no dtype of a cache"));
+    let width = state_width(dtype).ok_or_else(unknown)?;
+    let dtype = state_dtype(dtype).ok_or_else(unknown)?;
     let dims: Option<Vec<i32>> = shape.iter().map(|&n| i32::try_from(n).ok()).collect();
     let fits = i32::try_from(bytes.len()).is_ok()
         && shape.iter().try_fold(width, |all, &n| n.checked_mul(all)) == Some(bytes.len());
     match dims.filter(|_| fits) {
+        Some(dims) if bytes.is_empty() => Ok(mlx_rs::ops::zeros_dtype(&dims, dtype)?),
         Some(dims) => {
             let flat = Array::from_slice(bytes, &[(bytes.len() / width) as i32, width as i32]);
             Ok(flat.view_dtype(dtype)?.reshape(&dims)?)
         }
         None => Err(Error::Mlx(format!("{} bytes do not make a {shape:?} array", bytes.len()))),
     }
+}
+
+/// An evaluated or lazy array's row-major little-endian bytes, as an array of them.
+pub fn as_bytes(array: &Array) -> Result<Array> {
+    Ok(array.reshape(&[-1])?.view_dtype(Dtype::Uint8)?)
+}
+
+/// Values `from..to` of what [`as_bytes`] gave.
+pub fn bytes_between(bytes: &Array, from: usize, to: usize) -> Result<Vec<u8>> {
+    values::<u8>(&ops::slice(bytes, &[from as i32], &[to as i32])?)
 }
 
 /// Row-major little-endian bytes of any array, with its dtype's name.

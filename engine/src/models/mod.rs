@@ -207,6 +207,8 @@ pub enum Mutation {
     CachedOneLate,
     /// States from the prompt cache are used whatever calls they come from.
     CachedWhateverCalls,
+    /// States from the prompt cache are used whatever adapters they come from.
+    CachedWhateverAdapters,
     /// Packed keys and values from a file are read as mlx-lm reads them, whatever the setting says.
     LoadedReadAsStock,
     /// An adapter's scale is one percent off.

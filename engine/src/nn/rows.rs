@@ -66,6 +66,11 @@ impl KvFormat {
         self.packing.bits
     }
 
+    /// Whether both pack values alike, however they are read.
+    pub(crate) fn packs_like(self, other: Self) -> bool {
+        self.packing == other.packing
+    }
+
     /// Values that share a scale and a bias.
     pub fn group_size(self) -> usize {
         self.packing.group_size

@@ -109,4 +109,11 @@ impl History {
             .into_iter()
             .any(|list| list.last().is_some_and(|&last| last >= position))
     }
+    /// Whether it can be that of a state with `tokens` tokens.
+    pub(super) fn is_plausible(&self, tokens: usize) -> bool {
+        let lists = [&self.alone, &self.ends];
+        self.at == tokens
+            && self.packed_at.is_none_or(|packed| (1..=tokens).contains(&packed))
+            && lists.iter().all(|list| list.is_sorted() && list.last().is_none_or(|l| *l <= tokens))
+    }
 }

@@ -4,21 +4,26 @@
 //! a run from its first token ([`History`]); states share arrays copy-on-write, so that conversations
 //! branch without harm to each other.
 
+mod disk;
 mod history;
+mod identity;
 mod snapshot;
 mod store;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc, thread, time::Instant};
 
 use tracing::warn;
 
+pub use disk::{Disk, Folder, Shape};
 pub use history::{History, Rules};
+pub use identity::identity;
 pub use store::{Hit, Kind, State, Store};
 
 use crate::{
     cache::LayerCache, generate::Chunks, models::Mutation, nn::AdapterId, scheduler::Status,
 };
 use snapshot::Snapshot;
+use store::Inserted;
 
 /// What a state depends on beside tokens and calls: the adapters in the order of their selection.
 pub type Key = Vec<AdapterId>;
@@ -32,9 +37,15 @@ pub struct Start {
     pub history: History,
 }
 
+/// Asks whether the cache may take in so many bytes, which may cost entries.
+pub type MayTake<'a> = dyn Fn(&mut PromptCache, usize) -> bool + 'a;
+
 /// Entries of state under a byte cap.
 pub struct PromptCache {
     store: Store<Key, Snapshot>,
+    disk: Option<Disk>,
+    /// Ids of entries that are to be written to disk.
+    unsaved: BTreeSet<u64>,
     rules: Rules,
     status: Arc<Status>,
     mutation: Mutation,
@@ -46,7 +57,17 @@ impl PromptCache {
         let careless = Rules { strict: false, window: None, packs_from: None };
         let rules = if mutation == Mutation::CachedWhateverCalls { careless } else { rules };
         status.set_cache_cap(cap);
-        Self { store: Store::new(rules, cap), rules, status, mutation }
+        let store = Store::new(rules, cap);
+        Self { store, disk: None, unsaved: BTreeSet::new(), rules, status, mutation }
+    }
+
+    /// Keeps states, which look like `shape`, in `folder` as well, where they survive a restart.
+    pub fn keep_on_disk(&mut self, folder: Folder, shape: Shape) {
+        match Disk::new(folder, self.rules, shape) {
+            Ok(disk) => self.disk = Some(disk),
+            Err(e) => warn!(error = %e, "the prompt cache stays in memory"),
+        }
+        self.publish();
     }
 
     /// Whether anything may be kept.
@@ -54,13 +75,29 @@ impl PromptCache {
         self.store.cap() > 0
     }
 
+    /// The key of states that are computed with these adapters, in the order of their selection.
+    pub fn key(&self, adapters: &[AdapterId]) -> Key {
+        if self.mutation == Mutation::CachedWhateverAdapters {
+            return Key::new();
+        }
+        adapters.to_vec()
+    }
+
     /// What states depend on.
     pub fn rules(&self) -> Rules {
         self.rules
     }
 
-    /// State for the longest part of `prompt`, which is read in `chunks`, that is there.
-    pub fn start(&mut self, key: &Key, prompt: &[u32], chunks: &Chunks) -> Option<Start> {
+    /// State for the longest part of `prompt`, which is read in `chunks`, that is there, in memory or,
+    /// as far as `may_take` allows, on disk.
+    pub fn start(
+        &mut self,
+        key: &Key,
+        prompt: &[u32],
+        chunks: &Chunks,
+        may_take: &MayTake<'_>,
+    ) -> Option<Start> {
+        self.restore(key, prompt, chunks, may_take);
         let start = self.find(key, prompt, chunks);
         self.status.record_cache_lookup(start.as_ref().map_or(0, |start| start.history.at()));
         start
@@ -81,6 +118,75 @@ impl PromptCache {
             hit.history.read(&self.rules, 1);
         }
         Some(Start { caches, history: hit.history })
+    }
+
+    /// Reads the state on disk that is of more use than all in memory, if there is one.
+    fn restore(&mut self, key: &Key, prompt: &[u32], chunks: &Chunks, may_take: &MayTake<'_>) {
+        // What cannot be read is gone then: look again.
+        while let Some(disk) = self.disk.as_mut().filter(|_| key.is_empty()) {
+            let here = self.store.find(key, prompt, chunks).map_or(0, |hit| hit.history.at());
+            let better = disk.find(prompt, chunks).filter(|hit| hit.history.at() > here);
+            let Some(hit) = better else { break };
+            let bytes = disk.bytes_of(&hit);
+            if bytes > self.store.cap() || !may_take(self, bytes) {
+                break;
+            }
+            self.store.make_room(bytes);
+            self.settle();
+            let restored = self.disk.as_mut().and_then(|disk| disk.load(&hit));
+            if let Some(disk::Restored { tokens, history, kind, state }) = restored {
+                self.store.insert(key.clone(), tokens, history, kind, state);
+                break;
+            }
+        }
+        self.settle();
+        self.publish();
+    }
+
+    /// Hands a piece of a state that is not on disk yet over to be written, the newest state first;
+    /// false when there was nothing to do, or nothing can be done for now.
+    pub fn write_on(&mut self) -> bool {
+        let Some(disk) = &mut self.disk else { return false };
+        while !disk.is_writing()
+            && let Some(id) = self.unsaved.pop_last()
+        {
+            let Some(entry) = self.store.entry(id) else { continue };
+            if !disk.holds(&entry.tokens, &entry.history)
+                && let Err(e) = disk.begin(entry)
+            {
+                warn!(error = %e, "a prompt's state is not written to disk");
+            }
+        }
+        let worked = disk.write_on();
+        if worked {
+            self.publish();
+        }
+        worked
+    }
+
+    /// Writes what is not on disk yet, as far as time allows.
+    pub fn finish_writing(&mut self, until: Instant) {
+        loop {
+            let worked = self.write_on();
+            let waits = self.disk.as_ref().is_some_and(Disk::is_writing);
+            let now = Instant::now();
+            if now >= until || !(worked || waits) {
+                return;
+            }
+            if !worked {
+                thread::park_timeout(until - now);
+            }
+        }
+    }
+
+    /// Gives up writing what is gone.
+    fn settle(&mut self) {
+        self.unsaved.retain(|&id| self.store.entry(id).is_some());
+        if let Some(disk) = &mut self.disk
+            && disk.writing().is_some_and(|id| self.store.entry(id).is_none())
+        {
+            disk.abort();
+        }
     }
 
     /// Keeps a copy of the state behind the first tokens of a prompt that is still being read.
@@ -139,7 +245,13 @@ impl PromptCache {
     ) {
         match Snapshot::take(caches) {
             Ok(state) => {
-                self.store.insert(key.clone(), tokens, history.clone(), kind, state);
+                let Inserted { id, .. } =
+                    self.store.insert(key.clone(), tokens, history.clone(), kind, state);
+                // Ids of adapters mean nothing to another process.
+                if self.disk.is_some() && key.is_empty() {
+                    self.unsaved.extend(id);
+                }
+                self.settle();
             }
             Err(e) => warn!(error = %e, "a prompt's state cannot be kept"),
         }
@@ -154,6 +266,7 @@ impl PromptCache {
     /// Makes room outside of the cache: evicts at least `bytes`, or all there is. Returns how many.
     pub fn evict(&mut self, bytes: usize) -> usize {
         let freed = self.store.evict(bytes);
+        self.settle();
         self.publish();
         freed
     }
@@ -161,6 +274,7 @@ impl PromptCache {
     /// Forgets what was computed with an adapter.
     pub fn forget_adapter(&mut self, id: AdapterId) {
         self.store.retain(|key| !key.contains(&id));
+        self.settle();
         self.publish();
     }
 
@@ -170,5 +284,8 @@ impl PromptCache {
             self.store.bytes(),
             self.store.evictions(),
         );
+        if let Some(disk) = &self.disk {
+            self.status.set_cache_disk(disk.health());
+        }
     }
 }

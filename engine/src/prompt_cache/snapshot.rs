@@ -23,6 +23,11 @@ impl Snapshot {
         Ok(Self(caches))
     }
 
+    /// The caches, one per layer.
+    pub fn layers(&self) -> &[LayerCache] {
+        &self.0
+    }
+
     /// Caches to go on with, cut back to `tokens` tokens, which share arrays with the snapshot until
     /// they are written to. `None` where they cannot be cut back that far.
     pub fn caches(&self, tokens: usize, stored: usize) -> Result<Option<Vec<LayerCache>>> {

@@ -57,6 +57,15 @@ pub struct Hit {
     pub history: History,
 }
 
+/// What an insertion did.
+#[derive(Debug)]
+pub struct Inserted<K, S> {
+    /// The new entry's; `None` when it is larger than the cap and was not stored.
+    pub id: Option<u64>,
+    /// What it stands in for, and what had to make room.
+    pub gone: Vec<Entry<K, S>>,
+}
+
 /// Entries under a byte cap.
 #[derive(Debug)]
 pub struct Store<K, S> {
@@ -152,6 +161,11 @@ impl<K: PartialEq, S: State> Store<K, S> {
         ends.into_iter().rev().filter(|end| (least + 1..=shared).contains(end)).find_map(fits)
     }
 
+    /// The entry with this id.
+    pub fn entry(&self, id: u64) -> Option<&Entry<K, S>> {
+        self.entries.iter().find(|entry| entry.id == id)
+    }
+
     /// Notes that an entry was of use.
     pub fn touch(&mut self, index: usize) {
         self.clock += 1;
@@ -177,7 +191,7 @@ impl<K: PartialEq, S: State> Store<K, S> {
     }
 
     /// Stores a state, unless it alone is larger than the cap. Entries that it stands in for, cut
-    /// back, go, and others where there is no room. Returns its id, and those of all that went.
+    /// back, go, and others where there is no room.
     pub fn insert(
         &mut self,
         key: K,
@@ -185,32 +199,40 @@ impl<K: PartialEq, S: State> Store<K, S> {
         history: History,
         kind: Kind,
         state: S,
-    ) -> (Option<u64>, Vec<u64>) {
+    ) -> Inserted<K, S> {
         let bytes = state.nbytes();
         if bytes > self.cap {
-            return (None, Vec::new());
+            return Inserted { id: None, gone: Vec::new() };
         }
         let mut kind = kind;
         let mut gone = Vec::new();
         if let Some(known) = self.position(&key, &tokens, &history) {
             kind = kind.max(self.entries[known].kind);
-            gone.push(self.remove(known).id);
+            gone.push(self.remove(known));
         }
         if state.is_trimmable() {
             gone.extend(self.remove_prefixes(&key, &tokens, &history));
         }
-        while self.bytes > self.cap - bytes || self.entries.len() >= limits::MAX_CACHE_ENTRIES {
-            let Some(entry) = self.evict_one() else { break };
-            gone.push(entry.id);
-        }
+        gone.extend(self.make_room(bytes));
         self.clock += 1;
         let id = self.clock;
         self.bytes += bytes;
         self.entries.push(Entry { key, tokens, history, kind, state, bytes, used: id, id });
-        (Some(id), gone)
+        Inserted { id: Some(id), gone }
     }
 
-    fn remove_prefixes(&mut self, key: &K, tokens: &[u32], history: &History) -> Vec<u64> {
+    /// Evicts until a state of `bytes` has room, or nothing is left.
+    pub fn make_room(&mut self, bytes: usize) -> Vec<Entry<K, S>> {
+        let most = self.cap.saturating_sub(bytes);
+        let mut gone = Vec::new();
+        while self.bytes > most || self.entries.len() >= limits::MAX_CACHE_ENTRIES {
+            let Some(entry) = self.evict_one() else { break };
+            gone.push(entry);
+        }
+        gone
+    }
+
+    fn remove_prefixes(&mut self, key: &K, tokens: &[u32], history: &History) -> Vec<Entry<K, S>> {
         let mut gone = Vec::new();
         for index in (0..self.entries.len()).rev() {
             let entry = &self.entries[index];
@@ -220,7 +242,7 @@ impl<K: PartialEq, S: State> Store<K, S> {
                 && history.trimmed(&self.rules, entry.tokens.len()).as_ref()
                     == Some(&entry.history);
             if stood_in_for {
-                gone.push(self.remove(index).id);
+                gone.push(self.remove(index));
             }
         }
         gone

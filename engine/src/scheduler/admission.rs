@@ -38,6 +38,22 @@ pub(crate) struct Reservation {
     place: Place,
 }
 
+impl Reservation {
+    /// Whether `kept` may take in so many bytes beside what runs; it gives up others for them if it
+    /// has to.
+    pub(super) fn make_room(&self, bytes: usize, kept: &mut dyn Evictable) -> bool {
+        let verdict = self.ledger.borrow().judge_kept(bytes as u64, kept.bytes());
+        match verdict {
+            Verdict::Fits => true,
+            Verdict::Evict(bytes) => {
+                kept.evict(bytes);
+                true
+            }
+            Verdict::Wait | Verdict::Never => false,
+        }
+    }
+}
+
 impl Drop for Reservation {
     fn drop(&mut self) {
         self.ledger.borrow_mut().release(self.place);

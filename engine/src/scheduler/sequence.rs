@@ -102,8 +102,10 @@ impl Sequence {
         let step = request.prefill_step_size.unwrap_or(context.prefill_step_size);
         let chunks = Chunks::new(request.prompt.len(), step, &request.cache_marks);
         let mut cache = context.cache.borrow_mut();
-        let key = (request.use_cache && cache.is_on()).then(|| adapters.ids().to_vec());
-        let start = key.as_ref().and_then(|key| cache.start(key, &request.prompt, &chunks));
+        let key = (request.use_cache && cache.is_on()).then(|| cache.key(adapters.ids()));
+        let may_take = |cache: &mut PromptCache, bytes| share.make_room(bytes, cache);
+        let start =
+            key.as_ref().and_then(|key| cache.start(key, &request.prompt, &chunks, &may_take));
         let cached_tokens = start.as_ref().map_or(0, |start| start.history.at());
         let keeping = key.map(|key| Keeping {
             key,

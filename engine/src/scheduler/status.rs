@@ -2,13 +2,14 @@
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use mlx_rs::memory;
 
 use crate::{
-    engine::{CacheHealth, Health, WorkerState},
+    engine::{CacheHealth, DiskHealth, Health, WorkerState},
     memory::MemoryHealth,
 };
 
@@ -41,6 +42,7 @@ struct CacheCounters {
     hits: AtomicU64,
     hit_tokens: AtomicU64,
     evictions: AtomicU64,
+    disk: Mutex<DiskHealth>,
 }
 
 /// Bytes, as [`MemoryHealth`] hands them out.
@@ -113,6 +115,11 @@ impl Status {
         self.cache.entries.store(entries, Relaxed);
         self.cache.bytes.store(bytes, Relaxed);
         self.cache.evictions.store(evictions, Relaxed);
+    }
+
+    /// What of it is on disk.
+    pub(crate) fn set_cache_disk(&self, disk: DiskHealth) {
+        *self.cache.disk.lock().unwrap_or_else(PoisonError::into_inner) = disk;
     }
 
     /// A request looked for its prompt in the cache and found this many tokens.
@@ -201,6 +208,7 @@ impl CacheCounters {
             hits: self.hits.load(Relaxed),
             hit_tokens: self.hit_tokens.load(Relaxed),
             evictions: self.evictions.load(Relaxed),
+            disk: *self.disk.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     sync::{Arc, mpsc},
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use mlx_rs::{Array, memory, transforms::eval};
@@ -29,7 +29,7 @@ use crate::{
     mlx,
     models::{self, Model, Mutation},
     nn::AdapterId,
-    prompt_cache::{PromptCache, Rules},
+    prompt_cache::{Folder, PromptCache, Rules, Shape},
     weights::ModelDir,
 };
 
@@ -61,9 +61,17 @@ pub(crate) struct Setup {
     pub(crate) mutation: Mutation,
     pub(crate) jobs: mpsc::Receiver<Job>,
     pub(crate) controls: mpsc::Receiver<Control>,
-    /// Closes when the engine is loaded as a whole.
-    pub(crate) loaded: mpsc::Receiver<()>,
+    /// Tells when the engine is loaded as a whole.
+    pub(crate) loaded: mpsc::Receiver<Loaded>,
     pub(crate) status: Arc<Status>,
+}
+
+/// What the thread gets when the engine is loaded as a whole.
+pub(crate) struct Loaded {
+    /// The prompt cache's folder, if there is one.
+    pub(crate) folder: Option<Folder>,
+    /// Dropped when the folder is in use.
+    pub(crate) ready: mpsc::SyncSender<()>,
 }
 
 /// Where a started thread reports the built model, and the handle to wait for its end.
@@ -163,7 +171,13 @@ fn run(mut setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
         seeds: entropy(),
     };
     // Reading the weights would slow down what else is loaded meanwhile, such as the tokenizer.
-    let _ = setup.loaded.recv();
+    if let Ok(Loaded { folder, ready }) = setup.loaded.recv() {
+        if let (Some(folder), Some(memory)) = (folder, &setup.memory) {
+            let shape = Shape::new(memory, model.dtype(), model.new_caches(), setup.mutation);
+            worker.context.cache.borrow_mut().keep_on_disk(folder, shape);
+        }
+        drop(ready);
+    }
     worker.serve();
 }
 
@@ -195,15 +209,20 @@ impl Worker<'_> {
         loop {
             if self.status.is_abandoned() {
                 self.abandon();
+                self.finish_writing();
                 return;
             }
             let news = self.change_adapters() | self.admit();
+            let wrote = self.write_on();
             if self.running() == 0 {
                 if !self.open && self.next.is_none() {
+                    self.finish_writing();
                     return;
                 }
                 if !news {
                     self.status.set_busy(false);
+                }
+                if !news && !wrote {
                     // Whoever sends something, or was the last who could, wakes this thread.
                     thread::park();
                 }
@@ -245,6 +264,25 @@ impl Worker<'_> {
             let _ = job.events.try_send(Event::Failed(Error::ShuttingDown));
         }
         self.status.set_active(0);
+    }
+
+    /// Has a piece of a state written to disk; false when there was nothing to do.
+    fn write_on(&self) -> bool {
+        let cache = &self.context.cache;
+        contained("the prompt cache", || Ok(cache.borrow_mut().write_on())).unwrap_or(false)
+    }
+
+    /// Has the rest written, in time.
+    fn finish_writing(&self) {
+        let until = Instant::now() + limits::CACHE_FINISH_TIME;
+        let cache = &self.context.cache;
+        let finished = contained("the prompt cache", || {
+            cache.borrow_mut().finish_writing(until);
+            Ok(())
+        });
+        if let Err(e) = finished {
+            error!(error = %e, "states are not written to disk");
+        }
     }
 
     /// Mounts and unmounts what was asked for; false when there was nothing.

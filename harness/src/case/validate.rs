@@ -48,6 +48,13 @@ impl Case {
                 "a batch's caches are not saved; a case with company is not resumed".into(),
             );
         }
+        if self.cached && (self.past.is_some() || !self.company.is_empty() || self.capture.layers())
+        {
+            return Some(
+                "a case with a past, company or layers' outputs does not run with the prompt cache"
+                    .into(),
+            );
+        }
         self.company_problem()
             .or_else(|| self.past_problem())
             .or_else(|| self.source_problem())

@@ -99,6 +99,7 @@ pub fn draw_case(space: &Space, extent: Extent, seed: u64, index: usize) -> Case
         backend: Backend::default(),
         capture: Capture::Both,
         resumed: false,
+        cached: false,
         required: true,
         skip: None,
     };

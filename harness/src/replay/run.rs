@@ -6,11 +6,11 @@ use std::{
     time::Instant,
 };
 
-use verbatim_engine::{Engine, Mutation};
+use verbatim_engine::{Engine, EngineOptions, Mutation};
 
 use super::{
-    Models, engine_options, hot::Hot, loaded_libmlx_sha256, now, plan as searches, portable,
-    replay, resume,
+    Models, cached, engine_options, hot::Hot, loaded_libmlx_sha256, now, plan as searches,
+    portable, replay, resume,
 };
 use crate::{
     Result,
@@ -19,8 +19,8 @@ use crate::{
     maker::ModelStore,
     plan::{PlanCase, load_plans},
     report::{
-        CaseFacts, CaseReport, Compared, FORMAT, FamilyLabel, GoldenFacts, HotRun, Outcome, Report,
-        ResumedRuns, Setting, cells::cells,
+        CachedRuns, CaseFacts, CaseReport, Compared, FORMAT, FamilyLabel, GoldenFacts, HotRun,
+        Mismatch, Outcome, Report, ResumedRuns, Setting, cells::cells,
     },
     sha256,
 };
@@ -226,6 +226,11 @@ impl<'a> Runner<'a> {
                 });
                 replayed.first = resumed.first;
             }
+            if case.cached && replayed.first.is_none() {
+                let (runs, first) = self.cached(case, &golden)?;
+                report.cached = Some(runs);
+                replayed.first = first;
+            }
             if Hot::suits(case) && replayed.first.is_none() {
                 let load = || Hot::load(case, &mut self.models, self.options.mutation);
                 let hot = shared.hot.get_or_insert_with(load).as_ref().map_err(Clone::clone)?;
@@ -255,14 +260,37 @@ impl<'a> Runner<'a> {
         }
     }
 
+    /// The case with the prompt cache.
+    fn cached(
+        &mut self,
+        case: &Case,
+        golden: &Golden,
+    ) -> std::result::Result<(CachedRuns, Option<Mismatch>), String> {
+        let found = cached(self.options(case)?, case, golden)?;
+        let runs = CachedRuns {
+            kv: case.kv.name().into(),
+            runs: found.runs,
+            values: found.values,
+            equal: found.first.is_none(),
+            skipped: found.not_restored.map(|reason| format!("restored from disk: {reason}")),
+        };
+        Ok((runs, found.first))
+    }
+
     fn load(&mut self, case: &Case) -> Loaded {
-        let (folder, weights) = self.models.get(&case.model).map_err(|e| e.to_string())?;
+        let options = self.options(case)?;
+        let (_, weights) = self.models.get(&case.model).map_err(|e| e.to_string())?;
         let adapter = self.models.adapter(case).map_err(|e| e.to_string())?;
-        let (adapter_folder, adapter) = adapter.unzip();
-        let mut options = engine_options(case, &folder, adapter_folder)?;
-        options.mutation = self.options.mutation;
         let engine = Engine::load(options).map_err(|e| e.to_string())?;
-        Ok((engine, weights, adapter))
+        Ok((engine, weights, adapter.map(|(_, digest)| digest)))
+    }
+
+    fn options(&mut self, case: &Case) -> std::result::Result<EngineOptions, String> {
+        let (folder, _) = self.models.get(&case.model).map_err(|e| e.to_string())?;
+        let adapter = self.models.adapter(case).map_err(|e| e.to_string())?;
+        let mut options = engine_options(case, &folder, adapter.map(|(folder, _)| folder))?;
+        options.mutation = self.options.mutation;
+        Ok(options)
     }
 
     /// Other libraries have other kernels: a difference would say nothing about the engine, and
@@ -338,6 +366,7 @@ fn blank(case: &Case) -> CaseReport {
         outcome: Outcome::Error { message: "not run".into() },
         compared: Compared::default(),
         resumed: None,
+        cached: None,
         hot: None,
         seconds: 0.0,
         golden: None,

@@ -2,7 +2,7 @@
 
 mod history;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -21,7 +21,9 @@ pub(super) fn render(report: &Report, runs: &[HistoryEntry]) -> String {
         (troubles(report))
         (matrix(report))
         (portable(report))
-        (resumed(report))
+        (resumed(report, &RESUMED, &report.resumed()))
+        (resumed(report, &CACHED, &report.cached()))
+        (not_cached(report))
         (hot(report))
         (history::render(runs))
         (groups(report))
@@ -282,18 +284,34 @@ fn portable_row(table: &PortableReport) -> Markup {
     }
 }
 
-/// Families and key-value modes: cases that went on from a file of their caches.
-fn resumed(report: &Report) -> Markup {
-    let cells = report.resumed();
+/// Heading and explanation of a table of families and key-value modes.
+struct Table(&'static str, &'static str);
+
+const RESUMED: Table = Table(
+    "Caches saved, loaded, copied and continued",
+    "Each of these cases ran again for each of up to three points at which its caches went to a file and \
+     back and were copied; the loaded ones then went another way, and the copy had to give every bit of the \
+     uninterrupted golden.",
+);
+
+const CACHED: Table = Table(
+    "Prompts from the cache",
+    "Each of these cases ran again with the prompt cache, cold and cached, and had to give every bit of its \
+     golden. A conversation that goes on from it and one that branches off then ran cold, cached, branched \
+     and, by a second engine, restored from disk: all had to give the bits of the cold run.",
+);
+
+/// Families and key-value modes: cases that went on from what they had left.
+fn resumed(
+    report: &Report,
+    Table(heading, about): &Table,
+    cells: &BTreeMap<(&str, &str), ResumedTotals>,
+) -> Markup {
     let modes: BTreeSet<&str> = cells.keys().map(|(_, kv)| *kv).collect();
     html! {
         @if !cells.is_empty() {
-            h2 { "Caches saved, loaded, copied and continued" }
-            p.soft {
-                "Each of these cases ran again for each of up to three points at which its caches went to a file and "
-                "back and were copied; the loaded ones then went another way, and the copy had to give every bit of the "
-                "uninterrupted golden."
-            }
+            h2 { (heading) }
+            p.soft { (about) }
             div.scroll {
                 table.matrix {
                     thead { tr { th {} @for kv in &modes { th { (kv) } } } }
@@ -309,6 +327,15 @@ fn resumed(report: &Report) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Runs with the prompt cache that were left out.
+fn not_cached(report: &Report) -> Markup {
+    html! {
+        @for (reason, cases) in report.not_cached() {
+            p.soft { "Left out with " (cases) " cases: " (reason) "." }
         }
     }
 }
@@ -441,6 +468,12 @@ fn case_facts(case: &CaseReport) -> Markup {
             }
             @if let Some(resumed) = &case.resumed {
                 dt { "resumed" } dd { (resumed.runs) " runs went on from a file of their caches" }
+            }
+            @if let Some(cached) = &case.cached {
+                dt { "cached" } dd {
+                    (cached.runs) " runs with the prompt cache"
+                    @if let Some(reason) = &cached.skipped { "; left out: " (reason) }
+                }
             }
             @if case.hot.is_some() {
                 dt { "adapter" } dd { "mounted on a running engine as well, beside another in use" }

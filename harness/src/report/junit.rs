@@ -22,6 +22,12 @@ pub(super) fn render(report: &Report) -> Result<String, SerializeError> {
         suite.add_test_cases(report.cases.iter().filter(|c| c.suite == name).map(case));
         junit.add_test_suite(suite);
     }
+    let cached = report.cases.iter().filter_map(cached);
+    let mut suite = TestSuite::new("prompt-cache");
+    suite.add_test_cases(cached);
+    if !suite.test_cases.is_empty() {
+        junit.add_test_suite(suite);
+    }
     if !report.portable.is_empty() {
         let mut suite = TestSuite::new("portable");
         suite.add_test_cases(report.portable.iter().map(portable));
@@ -45,6 +51,23 @@ fn case(case: &CaseReport) -> TestCase {
     test.set_classname(format!("{}.{}", case.family, case.column));
     test.set_time(Duration::from_secs_f64(case.seconds.max(0.0)));
     test
+}
+
+/// A case's runs with the prompt cache.
+fn cached(case: &CaseReport) -> Option<TestCase> {
+    let cached = case.cached.as_ref()?;
+    let status = match &case.outcome {
+        Outcome::Differs { first } if !cached.equal => {
+            failure(NonSuccessKind::Failure, first.to_string())
+        }
+        _ => TestCaseStatus::success(),
+    };
+    let mut test = TestCase::new(case.id.as_str(), status);
+    test.set_classname(format!("prompt-cache.{}.{}", case.family, cached.kv));
+    if let Some(reason) = &cached.skipped {
+        test.set_system_out(format!("left out: {reason}"));
+    }
+    Some(test)
 }
 
 fn portable(table: &PortableReport) -> TestCase {

@@ -1,8 +1,8 @@
 //! A summary for terminals.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
-use super::{Cell, CellStatus, Outcome, PortableOutcome, Report};
+use super::{Cell, CellStatus, Outcome, PortableOutcome, Report, ResumedTotals};
 
 /// Failures listed at most.
 const MAX_LISTED: usize = 20;
@@ -11,7 +11,9 @@ pub(super) fn render(report: &Report) -> String {
     let mut out = String::new();
     let _ = matrix(&mut out, report);
     let _ = portable(&mut out, report);
-    let _ = resumed(&mut out, report);
+    let _ = resumed(&mut out, "caches saved, loaded, copied and continued", &report.resumed());
+    let _ = resumed(&mut out, "prompts cold, cached, branched and restored", &report.cached());
+    let _ = not_cached(&mut out, report);
     let _ = hot(&mut out, report);
     let _ = failures(&mut out, report);
     let _ = verdict(&mut out, report);
@@ -56,8 +58,11 @@ fn portable(out: &mut String, report: &Report) -> std::fmt::Result {
     writeln!(out, "tables: {equal} of {} equal, {rows} rows", report.portable.len())
 }
 
-fn resumed(out: &mut String, report: &Report) -> std::fmt::Result {
-    let cells = report.resumed();
+fn resumed(
+    out: &mut String,
+    what: &str,
+    cells: &BTreeMap<(&str, &str), ResumedTotals>,
+) -> std::fmt::Result {
     if cells.is_empty() {
         return Ok(());
     }
@@ -66,9 +71,16 @@ fn resumed(out: &mut String, report: &Report) -> std::fmt::Result {
     let runs: usize = cells.values().map(|c| c.runs).sum();
     writeln!(
         out,
-        "caches saved, loaded, copied and continued: {equal} of {cases} cases equal, {runs} runs, {} families and modes",
+        "{what}: {equal} of {cases} cases equal, {runs} runs, {} families and modes",
         cells.len()
     )
+}
+
+fn not_cached(out: &mut String, report: &Report) -> std::fmt::Result {
+    for (reason, cases) in report.not_cached() {
+        writeln!(out, "    left out with {cases} cases: {reason}")?;
+    }
+    Ok(())
 }
 
 fn hot(out: &mut String, report: &Report) -> std::fmt::Result {

@@ -53,7 +53,7 @@ fn suite() -> Value {
             }
         },
         "products": [
-            { "id": "tiny/{weights}/plain", "over": { "weights": "*" }, "set": { "steps": 6, "resumed": true } },
+            { "id": "tiny/{weights}/plain", "over": { "weights": "*" }, "set": { "steps": 6, "resumed": true, "cached": true } },
             { "id": "tiny/{weights}/layers", "over": { "weights": ["bf16"] }, "set": { "path": "layers", "capture": "both" } },
             { "id": "tiny/{weights}/skipped", "over": { "weights": ["f32"] }, "set": { "steps": 3, "skip": REASON } }
         ]

@@ -120,6 +120,13 @@ fn caches(out: &mut Exposition, facts: &Facts) {
             cache.cap_bytes as f64,
         ),
         ("verbatim_prompt_cache_entries", "States that it holds.", cache.entries as f64),
+        ("verbatim_prompt_cache_disk_bytes", "Bytes of its files.", cache.disk.bytes as f64),
+        (
+            "verbatim_prompt_cache_disk_max_bytes",
+            "Bytes that its files may have; 0 without a folder.",
+            cache.disk.cap_bytes as f64,
+        ),
+        ("verbatim_prompt_cache_disk_entries", "States in its files.", cache.disk.entries as f64),
     ];
     for (name, help, value) in gauges {
         out.single(name, Kind::Gauge, help, value);
@@ -133,6 +140,32 @@ fn caches(out: &mut Exposition, facts: &Facts) {
         ("verbatim_prompt_cache_hits_total", "Those that found a part of it.", cache.hits),
         ("verbatim_prompt_cache_hit_tokens_total", "Tokens that they found.", cache.hit_tokens),
         ("verbatim_prompt_cache_evictions_total", "States that had to make room.", cache.evictions),
+        ("verbatim_prompt_cache_disk_written_total", "States written to disk.", cache.disk.written),
+        (
+            "verbatim_prompt_cache_disk_failed_total",
+            "States that could not be written to disk.",
+            cache.disk.failed,
+        ),
+        (
+            "verbatim_prompt_cache_disk_restored_total",
+            "States on disk that requests went on from.",
+            cache.disk.restored,
+        ),
+        (
+            "verbatim_prompt_cache_disk_restored_tokens_total",
+            "Tokens that they found there.",
+            cache.disk.restored_tokens,
+        ),
+        (
+            "verbatim_prompt_cache_disk_evictions_total",
+            "States on disk that had to make room.",
+            cache.disk.evictions,
+        ),
+        (
+            "verbatim_prompt_cache_disk_rejected_total",
+            "Files that were damaged or belong to another model, setting or build.",
+            cache.disk.rejected,
+        ),
     ];
     for (name, help, value) in counters {
         out.single(name, Kind::Counter, help, value as f64);

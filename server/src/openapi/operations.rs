@@ -138,10 +138,24 @@ pub(super) fn schemas() -> Value {
 }
 
 fn prompt_cache() -> Value {
+    let counted = |names: &[&str]| -> Map<String, Value> {
+        names.iter().map(|name| ((*name).to_owned(), integer(0, None))).collect()
+    };
     let names = ["bytes", "cap_bytes", "entries", "lookups", "hits", "hit_tokens", "evictions"];
-    let counts: Map<String, Value> =
-        names.iter().map(|name| ((*name).to_owned(), integer(0, None))).collect();
-    object(&names, counts.into())
+    let on_disk = [
+        "bytes",
+        "cap_bytes",
+        "entries",
+        "written",
+        "failed",
+        "restored",
+        "restored_tokens",
+        "evictions",
+        "rejected",
+    ];
+    let mut properties = counted(&names);
+    properties.insert("disk".to_owned(), object(&on_disk, counted(&on_disk).into()));
+    object(&[names.as_slice(), &["disk"]].concat(), properties.into())
 }
 
 fn memory() -> Value {

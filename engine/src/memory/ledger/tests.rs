@@ -34,6 +34,23 @@ fn verdicts(
 }
 
 #[rstest]
+#[case::room(20, 20, Verdict::Fits)]
+#[case::others_go_first(20, 21, Verdict::Evict(1))]
+#[case::all_others(40, 40, Verdict::Evict(40))]
+#[case::too_much_beside_what_runs(41, 0, Verdict::Wait)]
+fn what_is_kept_has_to_fit_beside_what_runs(
+    #[case] bytes: u64,
+    #[case] cached: u64,
+    #[case] expected: Verdict,
+) {
+    let mut ledger = Ledger::new(Some(100), 10, Sharing::Turns);
+    ledger.reserve(cost(20, 30));
+    assert_eq!(ledger.judge_kept(bytes, cached), expected);
+    let unbounded = Ledger::new(None, 10, Sharing::Turns);
+    assert_eq!(unbounded.judge_kept(bytes, cached), Verdict::Fits);
+}
+
+#[rstest]
 #[case::alone(&[(30, 5)], 30 + 5)]
 #[case::up_to_twice_its_own(&[(90, 5), (30, 8)], 90 + 60 + 8 + 2 * 5)]
 #[case::no_longer_than_the_longest(&[(40, 5), (30, 8)], 40 + 40 + 8 + 2 * 5)]

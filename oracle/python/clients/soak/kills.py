@@ -2,7 +2,8 @@
 
     python kills.py [--times N] [--seed N]
 
-Half of the kills hit a server that mounts adapters, half a fetch from a hub. After each, the same command has to work, and to answer as before.
+The kills hit, in turn, a server that mounts adapters, a fetch from a hub, and a server that writes its prompt cache to
+disk. After each, the same command has to work, and to answer as before.
 """
 
 import argparse
@@ -79,6 +80,35 @@ def registration(options, folder, own):
         again.stop()
 
 
+def caching(options, folder, own):
+    """Killed while states of prompts are written."""
+    cache = folder / "cache"
+    # Room for a few states only, so that files go as well.
+    extra = ["--prompt-cache-dir", str(cache), "--prompt-cache-disk-bytes", "20MB"]
+    server = _serve(options.binary, folder, *extra)
+
+    def talk():
+        while True:
+            _said(server.port, f"{own.random()} {_TALK}")
+
+    _said(server.port)
+    _in_background(talk)
+    time.sleep(own.uniform(0.0, 1.0))
+    _kill(server.process)
+    again = _serve(options.binary, folder, *extra)
+    try:
+        _, health = asyncio.run(lines.ask(again.port, "GET", "/health"))
+        disk = health["prompt_cache"]["disk"]
+        files = list(cache.glob("prompt-*"))
+        if len(files) != disk["entries"] + len(list(cache.glob("prompt-cache.lock"))) or any(f.suffix == ".tmp" for f in files):
+            return f"{[f.name for f in files]} for {disk}"
+        if disk["bytes"] > disk["cap_bytes"] or disk["rejected"]:
+            return f"{disk}"
+        return _said(again.port)
+    finally:
+        again.stop()
+
+
 def fetch(options, folder, own):
     """Killed while a model is fetched."""
     with hub.serving(MODEL) as address:
@@ -101,12 +131,12 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--binary", type=Path, default=ROOT / "target" / "release" / "verbatim")
     options = parser.parse_args()
-    own, kinds, failed = random.Random(options.seed), [registration, fetch], 0
+    own, kinds, failed = random.Random(options.seed), [registration, fetch, caching], 0
     with servers.scratch() as folder:
         adapters.make(MODEL, folder / "adapters", "first", 1)
         server = _serve(options.binary, folder, "--adapter-root", str(folder / "adapters"))
         asyncio.run(lines.ask(server.port, "POST", "/v1/adapters", {"name": "guest", "path": "first"}))
-        expected = {registration: _said(server.port, selection="guest"), fetch: True}
+        expected = {registration: _said(server.port, selection="guest"), fetch: True, caching: _said(server.port)}
         server.stop()
         for number in range(options.times):
             kind = kinds[number % len(kinds)]

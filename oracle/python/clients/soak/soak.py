@@ -188,7 +188,7 @@ def main():
         named = [adapters.make(model, root, name, seed) for seed, name in enumerate(("first", "second", "guest"))]
         server = servers.start_ours(options.binary, model, folder, "--adapter-root", str(root), "--adapter", f"first={named[0]}",
                                     "--adapter", f"second={named[1]}", "--default-adapter", "none", "--memory-budget", _BUDGET,
-                                    "--prompt-cache-bytes", "64000000", "--max-batch", "8", "--max-active", "16", "--queue-limit", "128")
+                                    "--prompt-cache-bytes", "64MB", "--max-batch", "8", "--max-active", "16", "--queue-limit", "128")
         try:
             server.wait()
             soak = Soak(options, server)
