@@ -99,8 +99,8 @@ pub const DEFAULT_MAX_ACTIVE: usize = 16;
 pub const MAX_BATCH: usize = 64;
 /// Sequences that share the model's calls unless told otherwise, where that changes no bit.
 pub const DEFAULT_MAX_BATCH: usize = 16;
-/// Prompt tokens that a sequence may still have to read when it joins a batch: longer prompts are
-/// read alone, a chunk a round, so that a full batch's chunk is no longer than one of theirs.
+/// Prompt tokens that a sequence may still have to read when it joins a batch, and no more than a
+/// chunk has for each of its rows: longer prompts are read alone, a chunk a round.
 pub const MAX_SHARED_CHUNK: usize = 128;
 /// Positions of one request's prompt at which its state is kept.
 pub const MAX_CACHE_MARKS: usize = 8;

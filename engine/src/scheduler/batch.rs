@@ -9,6 +9,7 @@ use super::{
 use crate::{
     Error, Result,
     generate::{BatchDecoder, Progress, RowId},
+    limits,
 };
 
 /// Rows of one batch and their readers.
@@ -33,6 +34,12 @@ impl Batch {
     /// Requests that it has room for.
     pub(super) fn room(&self) -> usize {
         self.max_rows.saturating_sub(self.len())
+    }
+
+    /// Prompt tokens that a request may still have to read when it joins: a chunk of so many for every
+    /// row is no longer than one of a single prompt.
+    pub(super) fn shared_chunk(&self, prefill_step_size: usize) -> usize {
+        limits::MAX_SHARED_CHUNK.min(prefill_step_size / self.max_rows.max(1))
     }
 
     /// Whether there is room for a request, and it goes with the others.

@@ -198,13 +198,13 @@ impl Sequence {
 
 /// What the prompt cache keeps.
 impl Sequence {
-    /// Whether it can join a batch: not while states of its prompt are to be kept, or much of it is
-    /// still to be read.
-    pub(super) fn fits_a_batch(&self) -> bool {
+    /// Whether it can join a batch: not while states of its prompt are to be kept, or more than
+    /// `shared_chunk` tokens of it are still to be read.
+    pub(super) fn fits_a_batch(&self, shared_chunk: usize) -> bool {
         let left = self.decoder.prompt_left();
         let reads_on = self.decoder.history().at() < self.reader.request.prompt.len();
         self.decoder.fits_a_batch()
-            && left.saturating_sub(1) <= limits::MAX_SHARED_CHUNK
+            && left.saturating_sub(1) <= shared_chunk
             && !(reads_on && self.keeps_prompt())
     }
 

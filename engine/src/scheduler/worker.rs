@@ -411,7 +411,8 @@ impl Worker<'_> {
         let Some(batch) = &mut self.batch else { return false };
         self.active.extend(batch.leavers(&self.context));
         let context = &self.context;
-        let ready = |s: &Sequence| s.fits_a_batch() && s.reader.has_caught_up();
+        let shared_chunk = batch.shared_chunk(context.prefill_step_size);
+        let ready = |s: &Sequence| s.fits_a_batch(shared_chunk) && s.reader.has_caught_up();
         if batch.len() == 0 {
             // Alone, the single-stream calls are the cheaper way to the same bits.
             let Some(first) = self.active.iter().position(|one| {
