@@ -156,7 +156,7 @@ def markdown(results):
 
 def _subjects():
     known = subjects()
-    chosen = [("demo", text(1_500), 64), ("tiny-24", text(400), 48), ("quarter-billion", text(48), 8)]
+    chosen = [("demo", text(1_500), 64), ("tiny-24", text(400), 48), ("qwen3_5-tiny", text(400), 48), ("gemma4-tiny", text(400), 48)]
     return {name: Subject(name, known[name].title, known[name].source, prompt, tokens) for name, prompt, tokens in chosen}
 
 
