@@ -120,7 +120,8 @@ fn generation(
     }
     let sampling = take_sampling(body, defaults)?;
     let top = take_top_logprobs(body)?;
-    settings.insert("max_output_tokens".to_owned(), max_tokens.into());
+    let asked = (!may_shorten).then_some(max_tokens);
+    settings.insert("max_output_tokens".to_owned(), asked.into());
     settings.insert("temperature".to_owned(), sampling.temperature.into());
     settings.insert("top_p".to_owned(), sampling.top_p.into());
     settings.insert("top_logprobs".to_owned(), top.into());

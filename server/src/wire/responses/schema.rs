@@ -122,7 +122,7 @@ fn response() -> Value {
     });
     let settings = json!({
         "model": string(),
-        "max_output_tokens": integer(1, None),
+        "max_output_tokens": nullable(integer(1, None)),
         "temperature": not_negative(),
         "top_p": fraction(),
         "top_logprobs": integer(0, None),
