@@ -108,6 +108,8 @@ pub const MAX_CACHE_MARKS: usize = 8;
 pub const CACHE_MARK_SPACING: usize = 16;
 /// Entries of the prompt cache, however small they are.
 pub const MAX_CACHE_ENTRIES: usize = 256;
+/// Entries of the prompt cache on disk, however small they are.
+pub const MAX_DISK_CACHE_ENTRIES: usize = 4096;
 /// Files of the prompt cache on disk unless told otherwise, in bytes.
 pub const DEFAULT_PROMPT_CACHE_DISK_BYTES: u64 = 16 << 30;
 /// Largest description of an entry on disk, in bytes.

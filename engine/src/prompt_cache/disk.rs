@@ -12,7 +12,7 @@ mod format;
 mod state;
 mod writer;
 
-use std::{path::PathBuf, thread};
+use std::{fs::File, path::PathBuf, thread};
 
 use tracing::{info, warn};
 
@@ -22,7 +22,7 @@ use super::{
     snapshot::Snapshot,
     store::{Entry, Hit, State, Store},
 };
-use crate::{Result, engine::DiskHealth, generate::Chunks};
+use crate::{Result, engine::DiskHealth, generate::Chunks, limits};
 pub use folder::Folder;
 use folder::{Found, mark_used, open_head, remove, remove_all};
 use format::{Description, Head, write_head};
@@ -116,7 +116,7 @@ impl Disk {
             writing: None,
             order: None,
             doomed: Vec::new(),
-            store: Store::new(rules, cap),
+            store: Store::new(rules, cap).with_entries(limits::MAX_DISK_CACHE_ENTRIES),
             shape,
             counts: DiskHealth { cap_bytes: folder.cap(), rejected, ..DiskHealth::default() },
             folder,
@@ -169,6 +169,15 @@ impl Disk {
     pub fn holds(&self, tokens: &[u32], history: &History) -> bool {
         self.store.position(&(), tokens, history).is_some()
             || self.store.covers(&(), tokens, history)
+    }
+
+    /// Notes that this state was of use in memory, where it need not be read.
+    pub fn touch(&mut self, tokens: &[u32], history: &History) {
+        let Some(index) = self.store.position(&(), tokens, history) else { return };
+        self.store.touch(index);
+        if let Ok(file) = File::open(&self.store.entries()[index].state.path) {
+            mark_used(&file);
+        }
     }
 
     /// Reads an entry's state. One that cannot be read is removed.

@@ -113,6 +113,9 @@ impl PromptCache {
                 return None;
             }
         };
+        if let Some(disk) = self.disk.as_mut().filter(|_| key.is_empty()) {
+            disk.touch(&entry.tokens, &entry.history);
+        }
         self.store.touch(hit.index);
         if self.mutation == Mutation::CachedOneLate && hit.history.at() < chunks.last() {
             hit.history.read(&self.rules, 1);

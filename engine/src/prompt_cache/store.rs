@@ -72,6 +72,7 @@ pub struct Store<K, S> {
     rules: Rules,
     entries: Vec<Entry<K, S>>,
     cap: usize,
+    max_entries: usize,
     bytes: usize,
     clock: u64,
     evictions: u64,
@@ -80,7 +81,14 @@ pub struct Store<K, S> {
 impl<K: PartialEq, S: State> Store<K, S> {
     /// An empty store of at most `cap` bytes.
     pub fn new(rules: Rules, cap: usize) -> Self {
-        Self { rules, entries: Vec::new(), cap, bytes: 0, clock: 0, evictions: 0 }
+        let max_entries = limits::MAX_CACHE_ENTRIES;
+        Self { rules, entries: Vec::new(), cap, max_entries, bytes: 0, clock: 0, evictions: 0 }
+    }
+
+    /// The same with room for so many entries, however small they are.
+    #[must_use]
+    pub fn with_entries(self, max_entries: usize) -> Self {
+        Self { max_entries, ..self }
     }
 
     /// The entries, in no order.
@@ -225,7 +233,7 @@ impl<K: PartialEq, S: State> Store<K, S> {
     pub fn make_room(&mut self, bytes: usize) -> Vec<Entry<K, S>> {
         let most = self.cap.saturating_sub(bytes);
         let mut gone = Vec::new();
-        while self.bytes > most || self.entries.len() >= limits::MAX_CACHE_ENTRIES {
+        while self.bytes > most || self.entries.len() >= self.max_entries {
             let Some(entry) = self.evict_one() else { break };
             gone.push(entry);
         }

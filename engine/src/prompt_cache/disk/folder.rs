@@ -3,7 +3,7 @@
 use std::{
     fs::{self, DirBuilder, File, TryLockError},
     io,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -27,6 +27,8 @@ const LOCK_FILE: &str = "prompt-cache.lock";
 /// Prompts and answers can be read from these files: the owner's business alone.
 const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
+/// Whoever writes there can change answers.
+const WRITABLE_BY_ALL: u32 = 0o002;
 
 /// A complete file.
 #[derive(Debug)]
@@ -59,10 +61,15 @@ impl Folder {
     /// with other names are left alone.
     ///
     /// # Errors
-    /// [`Error::File`] when it cannot be made or read, or another process uses it.
+    /// [`Error::File`] when it cannot be made or read, everybody can write to it, or another process
+    /// uses it.
     pub fn open(dir: &Path, cap: u64, identity: String) -> Result<Self> {
         let fail = |e: io::Error| Error::file(dir, e);
         DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir).map_err(fail)?;
+        if fs::metadata(dir).map_err(fail)?.mode() & WRITABLE_BY_ALL != 0 {
+            let advice = "everybody can write there and so change answers; chmod 700 it";
+            return Err(Error::file(dir, advice));
+        }
         let lock = lock(dir)?;
         let mut folder =
             Self { dir: dir.into(), identity, cap, found: Vec::new(), rejected: 0, _lock: lock };
@@ -86,7 +93,7 @@ impl Folder {
             }
         }
         complete.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-        let surplus = complete.len().saturating_sub(limits::MAX_CACHE_ENTRIES);
+        let surplus = complete.len().saturating_sub(limits::MAX_DISK_CACHE_ENTRIES);
         for (_, path, _) in complete.drain(..surplus) {
             remove(&path);
         }
@@ -171,6 +178,10 @@ fn extension(name: &str) -> Option<&str> {
 
 /// Opens a complete file and reads what stands before its arrays.
 pub fn open_head(path: &Path) -> Result<(File, Head), String> {
+    // Opening a pipe would wait for its writer.
+    if !fs::symlink_metadata(path).is_ok_and(|about| about.is_file()) {
+        return Err("is no plain file".into());
+    }
     let mut file = File::open(path).map_err(|e| e.to_string())?;
     let len = file.metadata().map_err(|e| e.to_string())?.len();
     let head = read_head(&mut file, len)?;

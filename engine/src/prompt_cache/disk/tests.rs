@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -199,6 +200,34 @@ fn one_process_has_the_folder() {
     assert!(second.contains("another process"), "{second}");
     drop(first);
     Folder::open(dir.path(), 1, "this model".into()).unwrap();
+}
+
+#[test]
+fn a_folder_that_everybody_can_write_to_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let grant = |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+    grant(0o777);
+    let refused = Folder::open(dir.path(), 1, "this model".into()).unwrap_err().to_string();
+    assert!(refused.contains("chmod 700"), "{refused}");
+    grant(0o775);
+    Folder::open(dir.path(), 1, "this model".into()).unwrap();
+}
+
+#[test]
+fn what_is_used_in_memory_stays_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cache = Cache::open(dir.path(), 1 << 20);
+    for first in [1, 2] {
+        cache.keep(&[first, 2, 3]);
+        cache.finish();
+    }
+    let one = cache.told().bytes / 2;
+    assert_eq!(cache.find(&[1, 2, 3, 4]), 3, "the older one");
+    assert_eq!(cache.told().restored, 0);
+    drop(cache);
+    // Room for one: after a restart too, the other goes.
+    let mut cache = Cache::open(dir.path(), one * 3 / 2);
+    assert_eq!((cache.find(&[2, 2, 3, 4]), cache.find(&[1, 2, 3, 4])), (0, 3));
 }
 
 #[test]
