@@ -47,7 +47,8 @@ pub struct EngineOptions {
     pub max_active: usize,
     /// Sequences that share the model's calls; 1 lets all take turns. `None` is
     /// [`limits::DEFAULT_MAX_BATCH`] on backends where a sequence's bits do not depend on its
-    /// company, and 1 on others. Families with sliding windows take turns in any case.
+    /// company, and 1 on others; never more than `max_active`. Families with sliding windows take
+    /// turns in any case.
     pub max_batch: Option<usize>,
     /// Bytes of state that is kept of earlier requests, for those that begin alike; 0 keeps none.
     pub prompt_cache_bytes: usize,
@@ -371,6 +372,8 @@ impl Shared {
     fn admit(&self, request: &mut GenerateRequest) -> Result<Estimate> {
         let Some(memory) = &self.memory else { return Ok(Estimate::default()) };
         let demand = self.demand(request);
+        // Those that came at run time take room too.
+        let memory = MemoryModel { adapters: self.status.adapter_bytes(), ..memory.clone() };
         let (demand, estimate) = memory.admit(demand, self.memory_budget, request.may_shorten)?;
         request.max_tokens = demand.max_tokens as usize;
         Ok(estimate)

@@ -199,6 +199,24 @@ fn side_by_side_requests_stay_within_the_books(#[case] requests: &[(usize, usize
     assert!(peak <= reserved, "{peak} bytes were taken of {reserved} in the books");
 }
 
+/// Where prompts are cut depends on marks: the last pieces of long ones are read together too.
+#[test]
+fn last_pieces_that_are_read_together_are_in_the_books() {
+    let made = Made::new();
+    let mut options = EngineOptions::new(made.folder.path());
+    options.memory_budget = Some(1 << 30);
+    let engine = Engine::load(options).unwrap();
+    let marked = || GenerateRequest { cache_marks: vec![180], ..request(300, 20) };
+    let mut running: Vec<_> = (0..16).map(|_| engine.submit(marked()).unwrap()).collect();
+    wait_until("all taken up", || engine.health().queued == 0);
+    let reserved = engine.health().memory.reserved;
+    for generation in &mut running {
+        assert_eq!(finish(generation), (20, Ok(FinishReason::Length)));
+    }
+    let peak = engine.health().memory.peak;
+    assert!(peak <= reserved, "{peak} bytes were taken of {reserved} in the books");
+}
+
 #[test]
 fn a_waiting_request_that_is_dropped_makes_room_for_the_next() {
     let made = Made::new();
@@ -263,4 +281,28 @@ fn adapters_are_mounted_as_far_as_the_budget_goes() {
     }
     engine.unmount_adapter("a").unwrap();
     mount("b", &b).unwrap();
+}
+
+#[test]
+fn adapters_that_came_at_run_time_shorten_what_nobody_asked_for() {
+    let made = Made::new();
+    let adapter = made.adapter(1);
+    let free = made.load(None).unwrap();
+    let weights = resident(&free);
+    let bytes = free.mount_adapter("a", &adapter.path().join("adapter")).unwrap().info.bytes;
+    let asked = request(200, 100_000);
+    let some = free.estimate(&request(200, 300)).unwrap().peak();
+    drop(free);
+
+    let engine = made.load(Some(weights + bytes + some)).unwrap();
+    let length = || {
+        let shortened = GenerateRequest { may_shorten: true, ..asked.clone() };
+        let (tokens, end) = finish(&mut engine.submit(shortened).unwrap());
+        assert_eq!(end, Ok(FinishReason::Length));
+        tokens
+    };
+    let before = length();
+    engine.mount_adapter("a", &adapter.path().join("adapter")).unwrap();
+    let after = length();
+    assert!((300..before).contains(&after), "{before} tokens before, {after} after");
 }

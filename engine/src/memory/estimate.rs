@@ -51,8 +51,8 @@ pub struct Estimate {
     pub work: u64,
     /// Bytes that the request holds at most while others have their turn.
     pub held: u64,
-    /// Bytes that a call of at most [`limits::MAX_SHARED_CHUNK`] tokens takes beside what is held:
-    /// such calls may be shared with other requests.
+    /// Bytes that its row of a shared call takes at most beside what is held: a single token's, or those
+    /// of the prompt's last [`limits::MAX_SHARED_CHUNK`] tokens.
     pub shared: u64,
     /// Tokens that the model has seen by then.
     pub tokens: u64,
@@ -90,9 +90,22 @@ impl MemoryModel {
         let moments = calls.iter().flat_map(|&call| self.moments(call));
         let peak = moments.max_by_key(|at| at.peak()).unwrap_or_default();
         let held = calls.iter().map(|&call| self.between(call)).max().unwrap_or(0);
-        let small = calls.iter().filter(|call| call.tokens <= limits::MAX_SHARED_CHUNK as u64);
-        let shared = small.map(|&call| self.during(call).work).max().unwrap_or(0);
+        let shared = self.shared(demand, calls.last().map_or(Rows::default(), |call| call.after));
         Estimate { cache: peak.cache, work: peak.work, held, shared, tokens: peak.tokens }
+    }
+
+    /// What a row takes of a shared call at most, with the prompt's last tokens or a single one: where
+    /// prompts are cut depends on marks and on what is cached, so as many as may be shared, at the end.
+    fn shared(&self, demand: Demand, end: Rows) -> u64 {
+        let chunk = demand.step.min(limits::MAX_SHARED_CHUNK as u64);
+        let chunk = demand.prompt.saturating_sub(1).clamp(1, chunk.max(1));
+        let packed = self.is_packed(end);
+        let format = self.kv.first_format(self.facts.caches.len()).filter(|_| packed);
+        let format = format.map(|format| format.read_by(self.kv.attention));
+        let work = |n| work::bytes(&self.facts.work, n, end.tokens, self.dtype, format);
+        let layers = (0..self.facts.caches.len()).map(|layer| self.layer_bytes(layer, end, packed));
+        // The layer whose rows are copied into longer ones is there twice.
+        work(chunk).max(work(1)).saturating_add(layers.max().unwrap_or(0))
     }
 
     /// The most tokens that a request may generate so that its peak stays within `bytes`: `None`

@@ -177,6 +177,10 @@ impl Status {
         self.active.store(n, Relaxed);
     }
 
+    pub(crate) fn adapter_bytes(&self) -> u64 {
+        self.adapter_bytes.load(Relaxed)
+    }
+
     pub(crate) fn set_adapter_bytes(&self, n: u64) {
         self.adapter_bytes.store(n, Relaxed);
     }

@@ -118,6 +118,8 @@ fn more_never_takes_less() {
         assert!(peaks.collect::<Vec<_>>().is_sorted());
         let peaks = (1..4000).step_by(37).map(|n| model.estimate(demand(900, n, 512)).peak());
         assert!(peaks.collect::<Vec<_>>().is_sorted());
+        let shared = (1..4000).step_by(37).map(|n| model.estimate(demand(n, 1, 512)).shared);
+        assert!(shared.collect::<Vec<_>>().is_sorted());
     }
 }
 
