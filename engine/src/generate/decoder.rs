@@ -273,6 +273,11 @@ impl Decoder {
         self.prompt.len() - self.prefilled
     }
 
+    /// Prompt tokens per call.
+    pub fn prefill_step(&self) -> usize {
+        self.chunks.step()
+    }
+
     /// Whether the next turn reads a chunk of the prompt.
     pub fn prefills(&self) -> bool {
         self.prompt_left() > 1

@@ -42,6 +42,13 @@ impl Rules {
             packs_from: (!kv.is_none()).then_some(kv.start),
         }
     }
+
+    /// Whether prompts are cut at marks, for their states to be kept there. What only grows can be cut
+    /// back to any length afterwards, where no call counts for itself.
+    pub fn want_marks(&self, caches: &[LayerCache]) -> bool {
+        let grow_only = caches.iter().all(|cache| matches!(cache, LayerCache::Kv(_)));
+        self.strict || self.packs_from.is_some() || !grow_only
+    }
 }
 
 /// What the state behind a number of tokens depends on, beside the tokens. States of the same tokens

@@ -38,8 +38,13 @@ impl Batch {
 
     /// Prompt tokens that a request may still have to read when it joins: a chunk of so many for every
     /// row is no longer than one of a single prompt.
-    pub(super) fn shared_chunk(&self, prefill_step_size: usize) -> usize {
-        limits::MAX_SHARED_CHUNK.min(prefill_step_size / self.max_rows.max(1))
+    fn shared_chunk(&self, sequence: &Sequence) -> usize {
+        limits::MAX_SHARED_CHUNK.min(sequence.decoder.prefill_step() / self.max_rows.max(1))
+    }
+
+    /// Whether a request could be a row now, whoever the others are.
+    pub(super) fn suits(&self, sequence: &Sequence) -> bool {
+        sequence.fits_a_batch(self.shared_chunk(sequence)) && sequence.reader.has_caught_up()
     }
 
     /// Whether there is room for a request, and it goes with the others.
@@ -61,25 +66,34 @@ impl Batch {
     /// Takes out those whose readers left, and hands back those whose readers lag: they go on
     /// alone, so that nobody waits for them.
     pub(super) fn leavers(&mut self, context: &Context<'_>) -> Vec<Sequence> {
-        let leaving: Vec<RowId> = self
-            .readers
-            .iter()
-            .filter(|(_, reader)| reader.has_left() || reader.lags())
-            .map(|(&id, _)| id)
-            .collect();
-        let mut lagging = Vec::new();
+        self.take_out(context, |reader| reader.has_left() || reader.lags())
+    }
+
+    /// Takes everybody out, to go on alone.
+    pub(super) fn disband(&mut self, context: &Context<'_>) -> Vec<Sequence> {
+        self.take_out(context, |_| true)
+    }
+
+    fn take_out(
+        &mut self,
+        context: &Context<'_>,
+        leaves: impl Fn(&Reader) -> bool,
+    ) -> Vec<Sequence> {
+        let leaving: Vec<RowId> =
+            self.readers.iter().filter(|(_, reader)| leaves(reader)).map(|(&id, _)| id).collect();
+        let mut out = Vec::new();
         for id in leaving {
             let Some(reader) = self.readers.remove(&id) else { continue };
             match self.decoder.take(id) {
                 Ok(Some(decoder)) if !reader.has_left() => {
-                    lagging.push(Sequence { reader, decoder });
+                    out.push(Sequence { reader, decoder });
                 }
                 Ok(Some(decoder)) => reader.retire(decoder, context),
                 Ok(None) => {}
                 Err(e) => reader.fail(e),
             }
         }
-        lagging
+        out
     }
 
     /// One turn of every row. An error of one row ends that row; one of a call for all rows ends

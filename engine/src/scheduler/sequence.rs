@@ -86,6 +86,8 @@ pub(crate) struct Context<'a> {
     pub(crate) prefill_step_size: usize,
     pub(crate) kv: Arc<KvQuantization>,
     pub(crate) mutation: Mutation,
+    /// Whether prompts are cut at their marks.
+    pub(crate) marks: bool,
     pub(crate) cache: RefCell<PromptCache>,
 }
 
@@ -100,7 +102,8 @@ impl Sequence {
         let Job { request, adapters, pipeline, matcher, events, eos_token_ids, submitted, cost: _ } =
             job;
         let step = request.prefill_step_size.unwrap_or(context.prefill_step_size);
-        let chunks = Chunks::new(request.prompt.len(), step, &request.cache_marks);
+        let marks: &[usize] = if context.marks { &request.cache_marks } else { &[] };
+        let chunks = Chunks::new(request.prompt.len(), step, marks);
         let mut cache = context.cache.borrow_mut();
         let key = (request.use_cache && cache.is_on()).then(|| cache.key(adapters.ids()));
         let may_take = |cache: &mut PromptCache, bytes| share.make_room(bytes, cache);

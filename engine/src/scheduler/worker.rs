@@ -131,7 +131,8 @@ fn run(mut setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
             return;
         }
     };
-    let rules = Rules::new(&model.new_caches(), &setup.kv, has_neutral_calls());
+    let caches = model.new_caches();
+    let rules = Rules::new(&caches, &setup.kv, has_neutral_calls());
     let cache = PromptCache::new(
         rules,
         setup.prompt_cache_bytes,
@@ -143,6 +144,7 @@ fn run(mut setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
         prefill_step_size: setup.prefill_step_size,
         kv: Arc::new(setup.kv),
         mutation: setup.mutation,
+        marks: rules.want_marks(&caches),
         cache: RefCell::new(cache),
     };
     let exact = batches_exactly(model.as_ref());
@@ -153,7 +155,6 @@ fn run(mut setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
     let sharing = setup.memory.as_ref().map_or(Sharing::Turns, |m| Sharing::of(m, max_batch));
     let weight_bytes = setup.memory.as_ref().map_or(0, |memory| memory.weights);
     let resident = weight_bytes + mounts.bytes();
-    let max_active = setup.max_active.max(batch.as_ref().map_or(1, Batch::room));
     let mut worker = Worker {
         context,
         admission: Admission::new(Ledger::new(setup.memory_budget, resident, sharing)),
@@ -161,7 +162,7 @@ fn run(mut setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
         next: None,
         active: VecDeque::new(),
         batch,
-        max_active,
+        max_active: setup.max_active.max(1),
         jobs: setup.jobs,
         controls: setup.controls,
         mounts,
@@ -408,37 +409,49 @@ impl Worker<'_> {
 
     /// Moves sequences in and out of the batch and gives it its turn; false without a row.
     fn batched_turn(&mut self) -> bool {
-        let Some(batch) = &mut self.batch else { return false };
-        self.active.extend(batch.leavers(&self.context));
-        let context = &self.context;
-        let shared_chunk = batch.shared_chunk(context.prefill_step_size);
-        let ready = |s: &Sequence| s.fits_a_batch(shared_chunk) && s.reader.has_caught_up();
-        if batch.len() == 0 {
-            // Alone, the single-stream calls are the cheaper way to the same bits.
-            let Some(first) = self.active.iter().position(|one| {
-                let others = || self.active.iter().filter(|s| !std::ptr::eq(*s, one) && ready(s));
-                ready(one) && others().any(|s| one.decoder.goes_with(&s.decoder, context.model))
-            }) else {
-                return false;
-            };
-            self.active.remove(first).into_iter().for_each(|sequence| batch.join(sequence));
+        let Self { batch: Some(batch), active, context, .. } = self else { return false };
+        let turned = contained("a batch", || Ok(turn_batch(batch, active, context)));
+        let worked = turned.unwrap_or_else(|e| {
+            batch.fail(&e);
+            true
+        });
+        if worked {
+            self.status.record_progress();
         }
-        for _ in 0..self.active.len() {
-            let Some(sequence) = self.active.pop_front() else { break };
-            if ready(&sequence) && batch.accepts(&sequence, context) {
-                batch.join(sequence);
-            } else {
-                self.active.push_back(sequence);
-            }
-        }
-        batch.turn(context);
-        self.status.record_progress();
-        true
+        worked
     }
 }
 
+fn turn_batch(batch: &mut Batch, active: &mut VecDeque<Sequence>, context: &Context<'_>) -> bool {
+    active.extend(batch.leavers(context));
+    // Alone, the single-stream calls are the cheaper way to the same bits, and a row that nobody goes
+    // with does not keep the others from going together.
+    if batch.len() == 1 && !active.iter().any(|s| batch.suits(s) && batch.accepts(s, context)) {
+        active.extend(batch.disband(context));
+    }
+    if batch.len() == 0 {
+        let Some(first) = active.iter().position(|one| {
+            let mut others = active.iter().filter(|s| !std::ptr::eq(*s, one) && batch.suits(s));
+            batch.suits(one) && others.any(|s| one.decoder.goes_with(&s.decoder, context.model))
+        }) else {
+            return false;
+        };
+        active.remove(first).into_iter().for_each(|sequence| batch.join(sequence));
+    }
+    for _ in 0..active.len() {
+        let Some(sequence) = active.pop_front() else { break };
+        if batch.suits(&sequence) && batch.accepts(&sequence, context) {
+            batch.join(sequence);
+        } else {
+            active.push_back(sequence);
+        }
+    }
+    batch.turn(context);
+    true
+}
+
 /// How many requests share calls, of so many that were asked for: where a row's bits are not known to
-/// be those of its single stream, one; unless told otherwise, no more than `max_active` run.
+/// be those of its single stream, one, and no more than `max_active`, which run.
 ///
 /// # Errors
 /// [`Error::Request`] when more were asked for than the limit or this backend allows.
@@ -455,7 +468,7 @@ pub(crate) fn batch_rows(max_batch: Option<usize>, max_active: usize) -> Result<
              max_batch at 1 here"
                 .into(),
         )),
-        Some(rows) => Ok(rows.max(1)),
+        Some(rows) => Ok(rows.min(max_active).max(1)),
     }
 }
 
