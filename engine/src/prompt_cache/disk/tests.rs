@@ -67,6 +67,22 @@ struct Cache {
 }
 
 impl Cache {
+    fn in_memory() -> Self {
+        let status = Arc::new(Status::new(None));
+        let cache = PromptCache::new(RULES, CAP, Arc::clone(&status), Mutation::None);
+        Self { cache, status }
+    }
+
+    /// Bytes of all arrays of all entries.
+    fn held(&self) -> usize {
+        let entries = self.cache.store.entries().iter();
+        let caches = entries.flat_map(|entry| {
+            let tokens = entry.tokens.len();
+            entry.state.caches(tokens, tokens).unwrap().unwrap()
+        });
+        caches.map(|cache| cache.state().iter().map(|array| array.nbytes()).sum::<usize>()).sum()
+    }
+
     fn open(dir: &Path, disk_cap: u64) -> Self {
         let status = Arc::new(Status::new(None));
         let mut cache = PromptCache::new(RULES, CAP, Arc::clone(&status), Mutation::None);
@@ -361,13 +377,20 @@ fn tokens() -> impl Strategy<Value = Vec<u32>> {
     prop::collection::vec(0..3_u32, 1..8)
 }
 
-fn operation() -> impl Strategy<Value = Operation> {
+/// What needs no folder.
+fn in_memory() -> impl Strategy<Value = Operation> {
     prop_oneof![
         8 => tokens().prop_map(Operation::Keep),
         8 => tokens().prop_map(Operation::Find),
+        1 => (1..4 * STATE).prop_map(Operation::Evict),
+    ]
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        17 => in_memory(),
         6 => (1..8_usize).prop_map(Operation::Write),
         2 => Just(Operation::Finish),
-        1 => (1..4 * STATE).prop_map(Operation::Evict),
         1 => (any::<usize>(), any::<usize>()).prop_map(|(file, at)| Operation::Spoil(file, at)),
         1 => Just(Operation::Restart),
     ]
@@ -415,8 +438,29 @@ proptest! {
                 }
             }
             let here = cache.as_ref().unwrap();
-            prop_assert!(here.cache.bytes() <= CAP);
+            prop_assert!(here.cache.bytes() <= CAP && here.cache.bytes() == here.held());
             prop_assert!(here.told().bytes <= cap && files(dir.path()).1 <= cap);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// 100,000 operations on arrays.
+    #[test]
+    fn the_bytes_in_the_books_are_those_of_the_arrays(
+        operations in prop::collection::vec(in_memory(), 500),
+    ) {
+        let mut cache = Cache::in_memory();
+        for operation in operations {
+            match operation {
+                Operation::Keep(tokens) => cache.keep(&tokens),
+                Operation::Find(prompt) => prop_assert!(cache.find(&prompt) < prompt.len()),
+                Operation::Evict(bytes) => { cache.cache.evict(bytes); }
+                _ => {}
+            }
+            prop_assert!(cache.cache.bytes() <= CAP && cache.cache.bytes() == cache.held());
         }
     }
 }
