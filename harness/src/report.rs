@@ -131,6 +131,10 @@ pub struct CachedRuns {
     pub kv: String,
     /// Runs.
     pub runs: usize,
+    /// Those of conversations.
+    pub conversations: usize,
+    /// Of these, the ones that went on from what was kept; the others read all of their prompt.
+    pub reused: usize,
     /// Values compared with the golden or a cold run.
     pub values: u64,
     /// Whether every bit was equal.

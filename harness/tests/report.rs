@@ -9,7 +9,7 @@ use rstest::rstest;
 use support::{Checkout, LAYERS, PLAIN, REASON};
 use verbatim_harness::{
     golden::{Golden, layer_name},
-    report::{CellStatus, Outcome, PortableOutcome, What},
+    report::{CachedRuns, CellStatus, Outcome, PortableOutcome, What},
 };
 
 #[test]
@@ -36,6 +36,8 @@ fn faithful_goldens_are_green_and_skips_are_counted_not_passed() {
     let of_tiny = cached[&("tiny", "unquantized")];
     assert_eq!((of_tiny.equal, of_tiny.differing, of_tiny.runs), (2, 0, 14));
     assert!(run.report.not_cached().is_empty());
+    let every = |run: &CachedRuns| (run.conversations, run.reused) == (5, 5);
+    assert!(run.report.cases.iter().filter_map(|case| case.cached.as_ref()).all(every));
     assert!(run.text.contains("and restored: 2 of 2 cases equal, 14 runs"), "{}", run.text);
     assert!(run.html.contains("Prompts from the cache"), "{}", run.html);
     assert!(run.junit.contains("classname=\"prompt-cache.tiny.unquantized\""), "{}", run.junit);

@@ -30,6 +30,10 @@ const STEP: usize = 48;
 pub struct Cached {
     /// Runs that were compared.
     pub runs: usize,
+    /// Those of conversations.
+    pub conversations: usize,
+    /// Of these, the ones that went on from what was kept.
+    pub reused: usize,
     /// Values compared.
     pub values: u64,
     /// The first difference; `None` when every bit of every run is equal.
@@ -57,7 +61,7 @@ pub fn cached(mut options: EngineOptions, case: &Case, golden: &Golden) -> Resul
         options.prompt_cache_dir = Some(scratch.path().to_owned());
     }
     let load = || Engine::load(options.clone()).map_err(|e| e.to_string());
-    let mut found = Found { runs: 0, values: 0, first: None };
+    let mut found = Found { runs: 0, conversations: 0, reused: 0, values: 0, first: None };
     let engine = load()?;
     if Hot::suits(case) {
         let bare = GenerateRequest { use_cache: true, ..request(case, golden) };
@@ -68,9 +72,9 @@ pub fn cached(mut options: EngineOptions, case: &Case, golden: &Golden) -> Resul
     }
     let conversations = conversations(case, golden);
     let cold = [ask(&engine, conversations[0].clone())?, ask(&engine, conversations[1].clone())?];
-    let mut reused = 0;
+    let mut kept = 0;
     for (name, which) in [("cached", 0), ("branched", 1), ("cached beside a branch", 0)] {
-        reused += found.conversation(&engine, &conversations[which], &cold[which], name)?;
+        kept += found.conversation(&engine, &conversations[which], &cold[which], name)?;
     }
     drop(engine);
     let mut restored = 0;
@@ -82,11 +86,11 @@ pub fn cached(mut options: EngineOptions, case: &Case, golden: &Golden) -> Resul
         }
         restored = engine.health().cache.disk.restored_tokens;
     }
-    if found.first.is_none() && (reused == 0 || (restored == 0 && not_restored.is_none())) {
-        return Err(format!("{reused} tokens came from the cache, {restored} from disk"));
+    if found.first.is_none() && (kept == 0 || (restored == 0 && not_restored.is_none())) {
+        return Err(format!("{kept} tokens came from the cache, {restored} from disk"));
     }
-    let Found { runs, values, first } = found;
-    Ok(Cached { runs, values, first, not_restored })
+    let Found { runs, conversations, reused, values, first } = found;
+    Ok(Cached { runs, conversations, reused, values, first, not_restored })
 }
 
 /// A conversation that goes on from the case, and one that leaves it early.
@@ -108,6 +112,8 @@ fn conversations(case: &Case, golden: &Golden) -> [GenerateRequest; 2] {
 
 struct Found {
     runs: usize,
+    conversations: usize,
+    reused: usize,
     values: u64,
     first: Option<Mismatch>,
 }
@@ -138,6 +144,8 @@ impl Found {
     ) -> Result<usize, String> {
         let request = GenerateRequest { use_cache: true, ..request.clone() };
         let warm = ask(engine, request)?;
+        self.conversations += 1;
+        self.reused += usize::from(warm.cached > 0);
         let values = warm.logits.iter().map(|l| l.shape.iter().product::<usize>() as u64).sum();
         let name = format!("{name} after {} tokens", warm.cached);
         self.note(values, warm.differs_from(cold)?, &name);

@@ -270,6 +270,8 @@ impl<'a> Runner<'a> {
         let runs = CachedRuns {
             kv: case.kv.name().into(),
             runs: found.runs,
+            conversations: found.conversations,
+            reused: found.reused,
             values: found.values,
             equal: found.first.is_none(),
             skipped: found.not_restored.map(|reason| format!("restored from disk: {reason}")),

@@ -471,7 +471,8 @@ fn case_facts(case: &CaseReport) -> Markup {
             }
             @if let Some(cached) = &case.cached {
                 dt { "cached" } dd {
-                    (cached.runs) " runs with the prompt cache"
+                    (cached.runs) " runs with the prompt cache; " (cached.reused) " of " (cached.conversations)
+                    " conversations went on from what was kept"
                     @if let Some(reason) = &cached.skipped { "; left out: " (reason) }
                 }
             }
