@@ -87,7 +87,7 @@ bench *args: oracle-setup build
     @cargo build --quiet --package verbatim-oracle
     @.venv/bin/python oracle/python/bench/run.py "$@"
 
-# Measure the server beside mlx_lm.server and optiq serve (a quiet machine; `--readme README.md` updates the table).
+# Measure the server beside mlx_lm.server and optiq serve (a quiet machine; `--readme docs/benchmarks.md` updates the table).
 head-to-head *args: oracle-setup build
     @cargo build --quiet --package verbatim-oracle
     @.venv/bin/python oracle/python/bench/head_to_head.py "$@"
