@@ -3,7 +3,7 @@
 mod adapters;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, mpsc as std_mpsc},
     task::{Context, Poll},
     thread,
@@ -22,7 +22,7 @@ use crate::{
     memory::{Demand, Estimate, MemoryHealth, MemoryModel},
     models::Mutation,
     prompt_cache::{self, Folder},
-    scheduler::{self, Job, Loaded, Setup, Status},
+    scheduler::{self, Job, Loaded, LoadedModel, Setup, Status},
     text::{Channel, ChatTemplate, TextPipeline, Tokenizer},
     weights::{ModelDir, TensorInfo},
 };
@@ -185,48 +185,49 @@ impl Engine {
             .map(|n| n as usize);
         // Parsing a large tokenizer and building the model take about as long: do both at once.
         let (controls, control_receiver) = Controls::new();
-        let (tokenizer, template, folder, started, jobs, status, loading) =
-            thread::scope(|scope| {
-                let text = scope.spawn(|| -> Result<_> {
-                    let tokenizer = Tokenizer::load(&options.model_dir)?;
-                    let template = ChatTemplate::load(&options.model_dir, &tokenizer)?;
-                    Ok((tokenizer, template))
-                });
-                let folder = scope.spawn(|| cache_folder(&options, &dir));
-                let status = Arc::new(Status::new(options.memory_budget));
-                let (jobs, receiver) = std_mpsc::sync_channel(options.queue_limit.max(1));
-                let (loading, loaded) = std_mpsc::channel();
-                let started = scheduler::spawn(Setup {
-                    dir: Arc::clone(&dir),
-                    adapters,
-                    prefill_step_size: options.prefill_step_size,
-                    kv: options.kv.clone(),
-                    max_active: options.max_active,
-                    max_batch: options.max_batch,
-                    prompt_cache_bytes: options.prompt_cache_bytes,
-                    memory: memory.clone(),
-                    memory_budget: options.memory_budget,
-                    mutation: options.mutation,
-                    jobs: receiver,
-                    controls: control_receiver,
-                    loaded,
-                    status: status.clone(),
-                })?;
-                let (tokenizer, template) = text.join().unwrap_or_else(|_| {
-                    Err(Error::Tokenizer("internal error while the tokenizer was read".into()))
-                })?;
-                let folder = folder.join().unwrap_or_else(|_| {
-                    Err(Error::WorkerDied("internal error in the prompt cache's folder".into()))
-                })?;
-                Ok::<_, Error>((tokenizer, template, folder, started, jobs, status, loading))
+        let (parts, started, jobs, status, loading) = thread::scope(|scope| {
+            let text = scope.spawn(|| load_text(&options.model_dir));
+            let folder = scope.spawn(|| cache_folder(&options, &dir));
+            let status = Arc::new(Status::new(options.memory_budget));
+            let (jobs, receiver) = std_mpsc::sync_channel(options.queue_limit.max(1));
+            let (loading, loaded) = std_mpsc::channel();
+            let started = scheduler::spawn(Setup {
+                dir: Arc::clone(&dir),
+                adapters,
+                prefill_step_size: options.prefill_step_size,
+                kv: options.kv.clone(),
+                max_active: options.max_active,
+                max_batch: options.max_batch,
+                prompt_cache_bytes: options.prompt_cache_bytes,
+                memory: memory.clone(),
+                memory_budget: options.memory_budget,
+                mutation: options.mutation,
+                jobs: receiver,
+                controls: control_receiver,
+                loaded,
+                status: status.clone(),
             })?;
+            let text = joined(text, "the tokenizer");
+            let folder = joined(folder, "the prompt cache's folder");
+            let parts = text.and_then(|text| Ok((text, folder?)));
+            Ok::<_, Error>((parts, started, jobs, status, loading))
+        })?;
         let (report, worker) = started;
         controls.set_worker(worker.thread().clone());
-        let loaded = report
-            .recv()
-            .map_err(|_| Error::WorkerDied("it ended while the model was built".into()))??;
-        let adapters =
-            adapters::register(infos, &loaded.adapters, &controls, options.default_adapters)?;
+        let built = parts.and_then(|parts| {
+            let (loaded, adapters) =
+                take_over(&report, infos, &controls, options.default_adapters)?;
+            Ok((parts, loaded, adapters))
+        });
+        let (((tokenizer, template), folder), loaded, adapters) = match built {
+            Ok(built) => built,
+            Err(e) => {
+                // The process may end next: not while MLX still runs.
+                drop((report, loading, jobs));
+                let _ = worker.join();
+                return Err(e);
+            }
+        };
         let info = ModelInfo {
             model_type,
             vocab_size: loaded.vocab_size,
@@ -378,6 +379,31 @@ impl Shared {
         request.max_tokens = demand.max_tokens as usize;
         Ok(estimate)
     }
+}
+
+fn load_text(dir: &Path) -> Result<(Tokenizer, Option<ChatTemplate>)> {
+    let tokenizer = Tokenizer::load(dir)?;
+    let template = ChatTemplate::load(dir, &tokenizer)?;
+    Ok((tokenizer, template))
+}
+
+/// What a thread that read `what` comes to.
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>, what: &str) -> Result<T> {
+    thread.join().unwrap_or_else(|_| Err(Error::WorkerDied(format!("internal error in {what}"))))
+}
+
+/// Waits for the model, and names the adapters that were mounted with it.
+fn take_over(
+    report: &std_mpsc::Receiver<Result<LoadedModel>>,
+    infos: Vec<(AdapterInfo, bool)>,
+    controls: &Arc<Controls>,
+    defaults: Vec<String>,
+) -> Result<(LoadedModel, Registry)> {
+    let loaded = report
+        .recv()
+        .map_err(|_| Error::WorkerDied("it ended while the model was built".into()))??;
+    let adapters = adapters::register(infos, &loaded.adapters, controls, defaults)?;
+    Ok((loaded, adapters))
 }
 
 /// The prompt cache's folder, if there is to be one.

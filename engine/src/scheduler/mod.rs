@@ -11,7 +11,7 @@ mod worker;
 
 pub(crate) use sequence::Job;
 pub(crate) use status::Status;
-pub(crate) use worker::{Loaded, Setup, batch_rows, spawn};
+pub(crate) use worker::{Loaded, LoadedModel, Setup, batch_rows, spawn};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

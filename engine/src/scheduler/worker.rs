@@ -172,13 +172,12 @@ fn run(mut setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
         seeds: entropy(),
     };
     // Reading the weights would slow down what else is loaded meanwhile, such as the tokenizer.
-    if let Ok(Loaded { folder, ready }) = setup.loaded.recv() {
-        if let (Some(folder), Some(memory)) = (folder, &setup.memory) {
-            let shape = Shape::new(memory, model.dtype(), model.new_caches(), setup.mutation);
-            worker.context.cache.borrow_mut().keep_on_disk(folder, shape);
-        }
-        drop(ready);
+    let Ok(Loaded { folder, ready }) = setup.loaded.recv() else { return };
+    if let (Some(folder), Some(memory)) = (folder, &setup.memory) {
+        let shape = Shape::new(memory, model.dtype(), model.new_caches(), setup.mutation);
+        worker.context.cache.borrow_mut().keep_on_disk(folder, shape);
     }
+    drop(ready);
     worker.serve();
 }
 
