@@ -73,19 +73,11 @@ impl Group {
     /// Takes the rows at `chosen`, ascending, out as a group of their own.
     pub(super) fn split(&mut self, chosen: &[usize]) -> Result<Self> {
         let rest = self.others(chosen);
-        let mut caches = Vec::with_capacity(self.caches.len());
-        for cache in &mut self.caches {
+        let caches = self.part(&rest, |cache| {
             let mut part = cache.clone();
             part.filter(chosen)?;
-            caches.push(settled(part)?);
-            if !rest.is_empty() {
-                cache.filter(&rest)?;
-                settle(cache)?;
-            }
-        }
-        if rest.is_empty() {
-            self.caches.clear();
-        }
+            Ok(part)
+        })?;
         let mut split = Self { rows: Vec::new(), caches };
         for (at, row) in std::mem::take(&mut self.rows).into_iter().enumerate() {
             let side = if chosen.contains(&at) { &mut split.rows } else { &mut self.rows };
@@ -96,21 +88,32 @@ impl Group {
 
     /// Takes the row at `at` out, as a single sequence.
     pub(super) fn take(&mut self, at: usize) -> Result<Decoder> {
-        let keep = self.others(&[at]);
-        let mut own = Vec::with_capacity(self.caches.len());
+        let rest = self.others(&[at]);
+        let caches = self.part(&rest, |cache| cache.extract(at))?;
+        let mut decoder = self.rows.remove(at).decoder;
+        decoder.caches = caches;
+        Ok(decoder)
+    }
+
+    /// What `taken` makes of each layer's cache, which then keeps the rows at `rest`. Layer by layer,
+    /// so that no two copies of all of them exist.
+    fn part(
+        &mut self,
+        rest: &[usize],
+        taken: impl Fn(&LayerCache) -> Result<LayerCache>,
+    ) -> Result<Vec<LayerCache>> {
+        let mut parts = Vec::with_capacity(self.caches.len());
         for cache in &mut self.caches {
-            own.push(settled(cache.extract(at)?)?);
-            if !keep.is_empty() {
-                cache.filter(&keep)?;
+            parts.push(settled(taken(cache)?)?);
+            if !rest.is_empty() {
+                cache.filter(rest)?;
                 settle(cache)?;
             }
         }
-        if keep.is_empty() {
+        if rest.is_empty() {
             self.caches.clear();
         }
-        let mut decoder = self.rows.remove(at).decoder;
-        decoder.caches = own;
-        Ok(decoder)
+        Ok(parts)
     }
 
     /// The step that follows input tokens `[B]`, not dispatched yet, and the rows that have none.

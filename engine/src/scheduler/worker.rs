@@ -27,7 +27,7 @@ use crate::{
     limits::{self, WORKER_STACK_BYTES},
     memory::{Ledger, MemoryModel, Sharing, Verdict},
     mlx,
-    models::{self, Model, Mutation},
+    models::{self, Mutation},
     nn::AdapterId,
     prompt_cache::{Folder, PromptCache, Rules, Shape},
     weights::ModelDir,
@@ -147,7 +147,7 @@ fn run(mut setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
         marks: rules.want_marks(&caches),
         cache: RefCell::new(cache),
     };
-    let exact = batches_exactly(model.as_ref());
+    let exact = batches_exactly(&caches);
     if !exact && setup.max_batch.is_some_and(|rows| rows > 1) {
         warn!("sequences take turns: a sliding window's rows would depend on their batch");
     }
@@ -478,8 +478,8 @@ fn has_neutral_calls() -> bool {
 
 /// Whether rows of this model keep their bits in a batch. In mlx-lm's batches a sliding window's
 /// ring turns with the longest row, so that a row's sums depend on its company.
-fn batches_exactly(model: &dyn Model) -> bool {
-    !model.new_caches().iter().any(|c| matches!(c, LayerCache::Rotating(_)))
+fn batches_exactly(caches: &[LayerCache]) -> bool {
+    !caches.iter().any(|c| matches!(c, LayerCache::Rotating(_)))
 }
 
 /// Start of the seeds for requests that bring none; differs from run to run.
