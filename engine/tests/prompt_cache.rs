@@ -1,9 +1,11 @@
 //! The prompt cache: what it gives has the bits of a run from the first token.
 
+mod random;
 mod suite_support;
 
 use std::path::{Path, PathBuf};
 
+use random::Random;
 use rstest::rstest;
 use suite_support::{quantization, suite, write};
 use verbatim_engine::{
@@ -102,17 +104,6 @@ fn same(engine: &Engine, request: &GenerateRequest) -> (Vec<u32>, usize) {
     (cold.tokens, cached)
 }
 
-/// Numbers that look random.
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % n
-    }
-}
-
 /// Conversations that grow, part and repeat, cut into all sorts of calls.
 #[rstest]
 fn reuse_changes_no_bit(
@@ -134,7 +125,7 @@ fn reuse_changes_no_bit(
     };
     let made = made(family, weights, kv, |_| ());
     let vocab = made.engine.model().vocab_size;
-    let mut draw = Draw(family.len() as u64 * 31 + kv.len() as u64);
+    let mut draw = Random(family.len() as u64 * 31 + kv.len() as u64);
     let mut told: Vec<Vec<u32>> = vec![Vec::new()];
     let mut reused = 0;
     for round in 0..20 {

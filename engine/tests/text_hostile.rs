@@ -1,8 +1,11 @@
 //! Templates and messages made to break the renderer: errors, never a panic nor an endless run.
 
+mod random;
+
 use std::fs;
 
 use proptest::prelude::*;
+use random::Random;
 use rstest::rstest;
 use serde_json::{Map, Value, json};
 use verbatim_engine::{
@@ -117,17 +120,6 @@ proptest! {
         ] {
             let _ = render(&tokenizer, template, &messages, &Map::new());
         }
-    }
-}
-
-/// A small generator of its own, so that a failing template can be found again by its number.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % n.max(1)
     }
 }
 

@@ -1,5 +1,9 @@
 //! Every target on its seeds and on small changes of them, so that targets cannot rot.
 
+#[path = "../../engine/tests/random/mod.rs"]
+mod random;
+
+use random::Random;
 use rstest::rstest;
 use verbatim_fuzz::target;
 
@@ -7,17 +11,6 @@ use verbatim_fuzz::target;
 const CHANGED: usize = 300;
 /// Longest seed that is changed: long ones take their time.
 const MAX_CHANGED_BYTES: usize = 16 << 10;
-
-/// A small generator of its own, so that an input can be made again by its number.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % n.max(1)
-    }
-}
 
 /// One to three cuts, doublings, exchanged bytes or pieces of another seed.
 fn changed(seeds: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
