@@ -28,7 +28,6 @@ build: setup
 # Run every test.
 test *args:
     @python3 setup/bootstrap.py test
-    @cargo build --package verbatim-server
     @{{ nextest }} nextest run {{ if env("CI", "") == "true" { "--profile ci" } else { "" } }} {{ browser_tests }} "$@"
     @{{ library_path }}="{{ justfile_directory() }}/.deps/mlx/active/mlx/lib" cargo test --doc --quiet
 
