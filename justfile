@@ -9,6 +9,10 @@ browser_tests := if browser + env("VERBATIM_REQUIRE_BROWSER", "") == "" { "" } e
 # Documentation's examples run from a temporary folder, where the relative search path leads nowhere.
 library_path := if os() == "macos" { "DYLD_LIBRARY_PATH" } else { "LD_LIBRARY_PATH" }
 
+target := env("CARGO_TARGET_DIR", justfile_directory() / "target")
+# There are no examples: naming them has packages built with the features that tests ask for, so once.
+like_tests := "--examples"
+
 # List the recipes.
 default:
     @"{{ just_executable() }}" --list
@@ -35,27 +39,38 @@ test *args:
 lint: setup
     cargo fmt --all --check
     cargo clippy --all-targets -- -D warnings
-    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet --lib --bins {{ like_tests }}
 
 # Replay every golden against the engine and write reports/; --l3 measures quantized keys and values.
-parity *args: setup
-    @cargo run --quiet --package verbatim-harness --bin harness -- parity "$@"
+parity *args: _harness
+    @{{ target }}/debug/harness parity "$@"
 
 # Hold predicted peak memory against what MLX measures and write reports/fit.json; --readme updates docs/memory.md.
-fit-check *args: setup
-    @cargo run --quiet --package verbatim-harness --bin harness -- fit-check "$@"
+fit-check *args: _harness
+    @{{ target }}/debug/harness fit-check "$@"
+
+_harness: setup
+    @cargo build --quiet --bin harness {{ like_tests }}
 
 # Make the Python environment of the oracle (test time only).
 oracle-setup: setup
     @python3 oracle/python/setup_env.py
 
-# Regenerate golden/ from mlx-lm.
-golden *args: oracle-setup
-    @cargo run --quiet --package verbatim-oracle --bin oracle -- golden "$@"
+# Check and test the oracle's own code, which the other recipes leave out since it needs Python.
+oracle-test: _oracle
+    @cargo clippy --quiet --workspace --all-targets -- -D warnings
+    @{{ nextest }} nextest run --workspace -E 'package(verbatim-oracle)'
 
-# Regenerate the goldens twice and compare them with each other and with what is committed.
-golden-check *args: oracle-setup
-    @cargo run --quiet --package verbatim-oracle --bin oracle -- golden-check "$@"
+# Regenerate golden/ from mlx-lm.
+golden *args: _oracle
+    @{{ target }}/debug/oracle golden "$@"
+
+# Regenerate the goldens twice and compare them with each other and with what is committed; --once: regenerate once.
+golden-check *args: _oracle
+    @{{ target }}/debug/oracle golden-check "$@"
+
+_oracle: oracle-setup
+    @cargo build --quiet --workspace --bin oracle {{ like_tests }}
 
 # Drive the server with the `openai` package, and beside mlx-lm's own server.
 clients *args: oracle-setup build
@@ -82,18 +97,15 @@ schemathesis *args: build
     @python3 oracle/python/api/run.py "$@"
 
 # Measure beside mlx-lm in alternating rounds (a quiet machine; `--readme README.md` updates the table).
-bench *args: oracle-setup build
-    @cargo build --quiet --package verbatim-oracle
+bench *args: _oracle build
     @.venv/bin/python oracle/python/bench/run.py "$@"
 
 # Measure the server beside mlx_lm.server and optiq serve (a quiet machine; `--readme docs/benchmarks.md` updates the table).
-head-to-head *args: oracle-setup build
-    @cargo build --quiet --package verbatim-oracle
+head-to-head *args: _oracle build
     @.venv/bin/python oracle/python/bench/head_to_head.py "$@"
 
 # Measure long contexts with plain and quantized keys and values beside mlx-lm and mlx-optiq (a quiet machine).
-bench-context *args: oracle-setup build
-    @cargo build --quiet --package verbatim-oracle
+bench-context *args: _oracle build
     @.venv/bin/python oracle/python/bench/context.py "$@"
 
 # Train the demo model anew, in an environment of its own (days on a CPU; see demo/recipe/README.md).
@@ -113,5 +125,5 @@ fuzz *args:
     @python3 fuzz/run.py "$@"
 
 # Draw fresh cases and run mlx-lm and the engine on each: --count N --seed S.
-parity-fuzz *args: oracle-setup
-    @cargo run --quiet --package verbatim-oracle --bin oracle -- fuzz "$@"
+parity-fuzz *args: _oracle
+    @{{ target }}/debug/oracle fuzz "$@"
