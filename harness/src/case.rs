@@ -203,6 +203,12 @@ fn is_unquantized(kv: &&KvMode) -> bool {
 }
 
 impl Case {
+    /// Whether it has an adapter that a running engine can mount: weights that replace the model's come
+    /// with the model only.
+    pub fn is_mountable(&self) -> bool {
+        self.adapter.as_ref().is_some_and(|adapter| adapter.kind != AdapterKind::Full)
+    }
+
     /// Digest of everything that decides the golden; names and labels are not part of it.
     pub fn digest(&self) -> String {
         digest::short(&Essence {

@@ -30,6 +30,9 @@ pub enum Error {
     /// A golden does not say what it must.
     #[error("golden: {0}")]
     Golden(String),
+    /// A process of a run and the one that started it do not understand each other.
+    #[error("worker: {0}")]
+    Worker(String),
 }
 
 impl Error {

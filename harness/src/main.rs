@@ -2,6 +2,7 @@
 
 use std::{
     io::{IsTerminal as _, Write as _},
+    num::NonZeroUsize,
     path::PathBuf,
     process::ExitCode,
 };
@@ -12,7 +13,7 @@ use verbatim_harness::{
     fit::{self, FitCases},
     l3::{self, Gauge},
     readme,
-    replay::{RunOptions, run},
+    replay::{RunOptions, Workers, run, serve},
     report::{CaseReport, Outcome},
     selftest,
 };
@@ -72,6 +73,12 @@ struct ParityArgs {
     /// Folder for the reports [default: ROOT/reports].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Processes that run cases side by side [default: one a core].
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+    /// One of these processes.
+    #[arg(long, hide = true)]
+    worker: bool,
     /// Instead, show that broken goldens and a broken engine are noticed.
     #[arg(long)]
     self_test: bool,
@@ -110,6 +117,10 @@ fn parity(args: &ParityArgs) -> Result<bool> {
     if let Some(golden) = &args.golden {
         options.golden.clone_from(golden);
     }
+    if args.worker {
+        serve(&options, std::io::stdin().lock(), std::io::stdout().lock())?;
+        return Ok(true);
+    }
     if args.self_test {
         return self_test(&options);
     }
@@ -120,6 +131,7 @@ fn parity(args: &ParityArgs) -> Result<bool> {
         return Ok(true);
     }
     let out = args.reports();
+    options.workers = args.workers()?;
     let report = run(&options, show_progress)?;
     clear_progress();
     report.write(&out).context("writing the reports")?;
@@ -147,6 +159,15 @@ fn fit_check(args: &FitArgs) -> Result<bool> {
 }
 
 impl ParityArgs {
+    /// The processes beside this one; none where one is enough.
+    fn workers(&self) -> Result<Option<Workers>> {
+        let count = self.jobs.or_else(|| std::thread::available_parallelism().ok());
+        let Some(count) = count.filter(|count| count.get() > 1) else { return Ok(None) };
+        let program = std::env::current_exe().context("this program's path")?;
+        let arguments = std::env::args().skip(1).chain(["--worker".to_owned()]).collect();
+        Ok(Some(Workers { program, arguments, count }))
+    }
+
     fn reports(&self) -> PathBuf {
         self.out.clone().unwrap_or_else(|| self.root.join("reports"))
     }

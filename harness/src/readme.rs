@@ -185,12 +185,35 @@ fn explanation(
     if searches > 0 {
         writeln!(out, "- searches for layers' bits, with mlx-optiq's files: {searches}")?;
     }
+    again(out, cases, recorded)?;
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
     for reason in cases.iter().filter_map(|c| c.skip.as_deref()) {
         *reasons.entry(reason).or_default() += 1;
     }
     for (reason, count) in reasons {
         writeln!(out, "- {count} skipped: {reason}")?;
+    }
+    Ok(())
+}
+
+/// Cases that are run in other ways as well.
+fn again(out: &mut String, cases: &[Case], recorded: &BTreeSet<String>) -> std::fmt::Result {
+    let ways: [(fn(&Case) -> bool, &str); 3] = [
+        (
+            Case::is_mountable,
+            "with their adapter mounted on a running engine, beside another in use",
+        ),
+        (|case| case.resumed, "with their caches saved, loaded and copied midway"),
+        (
+            |case| case.cached,
+            "with the prompt cache: cold, cached, branched off and, without an adapter, restored from disk",
+        ),
+    ];
+    for (is_run, how) in ways {
+        let count = cases.iter().filter(|c| recorded.contains(&c.id) && is_run(c)).count();
+        if count > 0 {
+            writeln!(out, "- {count} run again {how}")?;
+        }
     }
     Ok(())
 }

@@ -8,6 +8,8 @@ mod models;
 mod plan;
 mod portable;
 mod run;
+mod runner;
+mod workers;
 
 use std::path::{Path, PathBuf};
 
@@ -19,6 +21,7 @@ pub(crate) use kv::quantization;
 pub use models::Models;
 pub(crate) use run::commit;
 pub use run::{RunOptions, run};
+pub use workers::{Workers, serve};
 
 use crate::case::{Case, MAX_COMPANY};
 

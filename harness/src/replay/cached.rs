@@ -3,10 +3,7 @@
 
 use verbatim_engine::{Engine, EngineOptions, Event, GenerateRequest, NamedTensor};
 
-use super::{
-    case::{follow, request},
-    hot::Hot,
-};
+use super::case::{follow, request};
 use crate::{
     case::Case,
     compare,
@@ -63,7 +60,7 @@ pub fn cached(mut options: EngineOptions, case: &Case, golden: &Golden) -> Resul
     let load = || Engine::load(options.clone()).map_err(|e| e.to_string());
     let mut found = Found { runs: 0, conversations: 0, reused: 0, values: 0, first: None };
     let engine = load()?;
-    if Hot::suits(case) {
+    if case.is_mountable() {
         let bare = GenerateRequest { use_cache: true, ..request(case, golden) };
         ask(&engine, GenerateRequest { adapters: Some(Vec::new()), ..bare })?;
     }

@@ -10,7 +10,7 @@ use super::{
     engine_options,
 };
 use crate::{
-    case::{Adapter, AdapterKind, Case},
+    case::{Adapter, Case},
     golden::Golden,
 };
 
@@ -28,11 +28,6 @@ pub(super) struct Hot {
 }
 
 impl Hot {
-    /// Whether a case can run so: weights that replace the model's come with the model only.
-    pub(super) fn suits(case: &Case) -> bool {
-        case.adapter.as_ref().is_some_and(|adapter| adapter.kind != AdapterKind::Full)
-    }
-
     /// Loads the base model of `case`.
     ///
     /// # Errors

@@ -6,23 +6,18 @@ use std::{
     time::Instant,
 };
 
-use verbatim_engine::{Engine, EngineOptions, Mutation};
+use verbatim_engine::Mutation;
 
 use super::{
-    Models, cached, engine_options, hot::Hot, loaded_libmlx_sha256, now, plan as searches,
-    portable, replay, resume,
+    now, plan as searches, portable,
+    runner::{Runner, by_model},
+    workers::{Workers, spread},
 };
 use crate::{
     Result,
-    case::{Backend, Case, Prompt, load_matrix, load_suites},
-    golden::{Golden, MANIFEST_FILE, Manifest, machine_key, relative_path},
-    maker::ModelStore,
+    case::{Case, load_matrix, load_suites},
     plan::{PlanCase, load_plans},
-    report::{
-        CachedRuns, CaseFacts, CaseReport, Compared, FORMAT, FamilyLabel, GoldenFacts, HotRun,
-        Mismatch, Outcome, Report, ResumedRuns, Setting, cells::cells,
-    },
-    sha256,
+    report::{CaseReport, FORMAT, FamilyLabel, Outcome, Report, Setting, cells::cells},
 };
 
 /// What to run and where things lie.
@@ -38,7 +33,10 @@ pub struct RunOptions {
     pub filter: Option<String>,
     /// Only cases of this family.
     pub family: Option<String>,
-    /// A mistake for the engine to make, so that tests see it in the report.
+    /// Processes that run the cases; this one does where there are none.
+    pub workers: Option<Workers>,
+    /// A mistake for the engine to make, so that tests see it in the report. Only where there are no
+    /// workers.
     #[doc(hidden)]
     pub mutation: Mutation,
 }
@@ -53,6 +51,7 @@ impl RunOptions {
             root,
             filter: None,
             family: None,
+            workers: None,
             mutation: Mutation::None,
         }
     }
@@ -87,17 +86,24 @@ pub fn run(
     let begun = now();
     let commit = commit(&options.root);
     let matrix = load_matrix(&options.cases)?;
-    let cases: Vec<Case> =
-        load_suites(&options.cases)?.into_iter().filter(|case| options.chooses(case)).collect();
+    let cases = chosen(options)?;
+    let groups = by_model(&cases);
     let mut runner = Runner::new(options);
     let mut reports: Vec<Option<CaseReport>> = vec![None; cases.len()];
     let mut done = 0;
-    for group in by_model(&cases) {
-        for (index, report) in runner.group(&cases, &group) {
-            done += 1;
-            progress(done, cases.len(), &report);
-            reports[index] = Some(report);
-        }
+    let mut heard = |index, report| {
+        done += 1;
+        progress(done, cases.len(), &report);
+        reports[index] = Some(report);
+    };
+    match &options.workers {
+        Some(workers) => spread(workers, &cases, &groups, heard),
+        None => groups.iter().try_for_each(|group| {
+            runner.group(&cases, group, |index, report| {
+                heard(index, report);
+                Ok(())
+            })
+        })?,
     }
     let mut cases: Vec<CaseReport> = reports.into_iter().flatten().collect();
     hint_at_layers(&mut cases);
@@ -133,196 +139,10 @@ pub fn run(
     })
 }
 
-/// Indices of cases that share a model, an adapter, a cache and a way to run, in order of first appearance.
-fn by_model(cases: &[Case]) -> Vec<Vec<usize>> {
-    let mut groups: Vec<(_, Vec<usize>)> = Vec::new();
-    for (index, case) in cases.iter().enumerate() {
-        let digest = (case.model.digest(), &case.adapter, &case.kv, case.company.is_empty());
-        match groups.iter_mut().find(|(known, _)| *known == digest) {
-            Some((_, group)) => group.push(index),
-            None => groups.push((digest, vec![index])),
-        }
-    }
-    groups.into_iter().map(|(_, group)| group).collect()
-}
-
-struct Runner<'a> {
-    options: &'a RunOptions,
-    machine: String,
-    models: Models,
-    manifest: Result<Manifest, String>,
-    libmlx_sha256: Option<String>,
-}
-
-/// A loaded model with the digests of its weights and its adapter's, or why there is none.
-type Loaded = Result<(Engine, String, Option<String>), String>;
-
-/// What cases that share a model share, once the first of them needs it.
-#[derive(Default)]
-struct Shared {
-    engine: Option<Loaded>,
-    hot: Option<Result<Hot, String>>,
-}
-
-impl<'a> Runner<'a> {
-    fn new(options: &'a RunOptions) -> Self {
-        Self {
-            options,
-            machine: machine_key(Backend::Cpu),
-            models: Models::new(ModelStore::new(&options.root)),
-            manifest: Manifest::read(&options.golden).map_err(|e| e.to_string()),
-            libmlx_sha256: loaded_libmlx_sha256(),
-        }
-    }
-
-    /// Runs cases that share a model. The model is loaded when the first of them needs it.
-    fn group(&mut self, cases: &[Case], group: &[usize]) -> Vec<(usize, CaseReport)> {
-        let mut shared = Shared::default();
-        group
-            .iter()
-            .map(|&index| {
-                let case = &cases[index];
-                let started = Instant::now();
-                let mut report = blank(case);
-                report.outcome = self.case(case, &mut shared, &mut report);
-                report.seconds = started.elapsed().as_secs_f64();
-                (index, report)
-            })
-            .collect()
-    }
-
-    fn case(&mut self, case: &Case, shared: &mut Shared, report: &mut CaseReport) -> Outcome {
-        if let Some(reason) = &case.skip {
-            return Outcome::Skipped { reason: reason.clone() };
-        }
-        let relative = relative_path(&self.machine, case);
-        let path = self.options.golden.join(&relative);
-        if !path.is_file() {
-            return Outcome::Missing { path: relative };
-        }
-        let compared = Golden::read(&path).map_err(|e| e.to_string()).and_then(|golden| {
-            report.golden =
-                Some(GoldenFacts { path: relative.clone(), provenance: golden.provenance.clone() });
-            self.check_library(&golden.provenance.libmlx_sha256)?;
-            let (engine, weights, adapter) = shared
-                .engine
-                .get_or_insert_with(|| self.load(case))
-                .as_ref()
-                .map_err(Clone::clone)?;
-            if *weights != golden.provenance.model_sha256 {
-                return Err("the model's weights are not those that the oracle used".into());
-            }
-            if *adapter != golden.provenance.adapter_sha256 {
-                return Err("the adapter is not the one that the oracle used".into());
-            }
-            let mut replayed = replay(engine, case, &golden)?;
-            if case.resumed && replayed.first.is_none() {
-                let resumed = resume(engine, case, &golden)?;
-                report.resumed = Some(ResumedRuns {
-                    kv: case.kv.name().into(),
-                    runs: resumed.runs,
-                    values: resumed.values,
-                    equal: resumed.first.is_none(),
-                });
-                replayed.first = resumed.first;
-            }
-            if case.cached && replayed.first.is_none() {
-                let (runs, first) = self.cached(case, &golden)?;
-                report.cached = Some(runs);
-                replayed.first = first;
-            }
-            if Hot::suits(case) && replayed.first.is_none() {
-                let load = || Hot::load(case, &mut self.models, self.options.mutation);
-                let hot = shared.hot.get_or_insert_with(load).as_ref().map_err(Clone::clone)?;
-                let hot = hot.run(case, &golden)?;
-                report.hot =
-                    Some(HotRun { values: hot.compared.values, equal: hot.first.is_none() });
-                replayed.first = hot.first.map(|mut first| {
-                    first.detail = format!("mounted while the engine ran: {}", first.detail);
-                    first
-                });
-            }
-            Ok(replayed)
-        });
-        match compared {
-            Err(message) => Outcome::Error { message },
-            Ok(replayed) => {
-                report.compared = replayed.compared;
-                match (replayed.first, self.check_listed(&relative, &path)) {
-                    (Some(first), listed) => {
-                        report.notes.extend(listed.err());
-                        Outcome::Differs { first }
-                    }
-                    (None, Err(message)) => Outcome::Error { message },
-                    (None, Ok(())) => Outcome::Equal,
-                }
-            }
-        }
-    }
-
-    /// The case with the prompt cache.
-    fn cached(
-        &mut self,
-        case: &Case,
-        golden: &Golden,
-    ) -> std::result::Result<(CachedRuns, Option<Mismatch>), String> {
-        let found = cached(self.options(case)?, case, golden)?;
-        let runs = CachedRuns {
-            kv: case.kv.name().into(),
-            runs: found.runs,
-            conversations: found.conversations,
-            reused: found.reused,
-            values: found.values,
-            equal: found.first.is_none(),
-            skipped: found.not_restored.map(|reason| format!("restored from disk: {reason}")),
-        };
-        Ok((runs, found.first))
-    }
-
-    fn load(&mut self, case: &Case) -> Loaded {
-        let options = self.options(case)?;
-        let (_, weights) = self.models.get(&case.model).map_err(|e| e.to_string())?;
-        let adapter = self.models.adapter(case).map_err(|e| e.to_string())?;
-        let engine = Engine::load(options).map_err(|e| e.to_string())?;
-        Ok((engine, weights, adapter.map(|(_, digest)| digest)))
-    }
-
-    fn options(&mut self, case: &Case) -> std::result::Result<EngineOptions, String> {
-        let (folder, _) = self.models.get(&case.model).map_err(|e| e.to_string())?;
-        let adapter = self.models.adapter(case).map_err(|e| e.to_string())?;
-        let mut options = engine_options(case, &folder, adapter.map(|(folder, _)| folder))?;
-        options.mutation = self.options.mutation;
-        Ok(options)
-    }
-
-    /// Other libraries have other kernels: a difference would say nothing about the engine, and
-    /// equality nothing about this library.
-    fn check_library(&self, golden: &str) -> Result<(), String> {
-        match &self.libmlx_sha256 {
-            Some(here) if here != golden => Err(format!(
-                "the golden is from libmlx {}, this run uses {}; install the wheel that made it \
-                 (`just setup`) or record with this one (`just golden`)",
-                short(golden),
-                short(here)
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    /// A golden must be the one that the manifest lists.
-    fn check_listed(&self, relative: &str, path: &Path) -> Result<(), String> {
-        let manifest = self.manifest.as_ref().map_err(Clone::clone)?;
-        let record = manifest
-            .files
-            .get(relative)
-            .ok_or_else(|| format!("the golden is not listed in {MANIFEST_FILE}"))?;
-        let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
-        if sha256(&bytes) == record.sha256 {
-            Ok(())
-        } else {
-            Err(format!("the golden is not the file that {MANIFEST_FILE} lists"))
-        }
-    }
+/// The cases that the options choose, in the suites' order.
+pub(super) fn chosen(options: &RunOptions) -> Result<Vec<Case>> {
+    let cases = load_suites(&options.cases)?;
+    Ok(cases.into_iter().filter(|case| options.chooses(case)).collect())
 }
 
 /// The commit that is checked out at `root`; `-dirty` when files differ from it.
@@ -336,44 +156,6 @@ pub(crate) fn commit(root: &Path) -> Option<String> {
         .filter(|output| output.status.success())?;
     let name = String::from_utf8(output.stdout).ok()?.trim().to_owned();
     (!name.is_empty()).then_some(name)
-}
-
-/// Enough of a digest to tell it from others.
-fn short(digest: &str) -> &str {
-    digest.get(..12).unwrap_or(digest)
-}
-
-fn blank(case: &Case) -> CaseReport {
-    let prompt_tokens = match &case.prompt {
-        Prompt::Ids(ids) => ids.len(),
-        Prompt::Random { len, .. } => *len,
-    };
-    CaseReport {
-        id: case.id.clone(),
-        suite: case.suite.clone(),
-        family: case.family.clone(),
-        column: case.column.clone(),
-        path: case.path.clone(),
-        required: case.required,
-        facts: CaseFacts {
-            prompt_tokens,
-            steps: case.steps,
-            prefill_step_size: case.prefill_step_size,
-            sampling: (case.sampling != crate::case::Sampling::default())
-                .then(|| case.sampling.clone()),
-            capture: case.capture,
-            model_digest: case.model.digest(),
-            adapter: case.adapter.clone(),
-        },
-        outcome: Outcome::Error { message: "not run".into() },
-        compared: Compared::default(),
-        resumed: None,
-        cached: None,
-        hot: None,
-        seconds: 0.0,
-        golden: None,
-        notes: Vec::new(),
-    }
 }
 
 /// Tells cases whose logits differ what the family's layer trace found.
