@@ -24,7 +24,11 @@ use verbatim_harness::{
     maker::ModelStore,
 };
 
-use crate::{checkout::Checkout, record::Recording};
+use crate::{
+    check::Times,
+    checkout::Checkout,
+    record::{Part, Recording},
+};
 
 /// Runs the reference (mlx-lm, unchanged) and records what it computes.
 #[derive(Debug, Parser)]
@@ -47,9 +51,15 @@ enum Command {
         /// Where made models are kept; .cache/oracle-models by default.
         #[arg(long)]
         models: Option<PathBuf>,
+        /// Only a part of all cases and tables, such as 1/2.
+        #[arg(long, hide = true)]
+        part: Option<Part>,
     },
     /// Regenerate twice into scratch folders; fail unless both equal each other and golden/.
     GoldenCheck {
+        /// Regenerate once only, one half in each of two processes; fail unless it equals golden/.
+        #[arg(long)]
+        once: bool,
         /// Only cases whose id contains this.
         #[arg(long)]
         filter: Option<String>,
@@ -101,17 +111,21 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<bool> {
     let checkout = Checkout::find()?;
     match arguments.command {
-        Command::Golden { out, filter, models } => {
+        Command::Golden { out, filter, models, part } => {
             embed::enter(&checkout)?;
             let recording = Recording {
                 golden: out.unwrap_or_else(|| checkout.root.join("golden")),
                 models: models.unwrap_or_else(|| checkout.models()),
                 filter,
+                part,
                 checkout,
             };
             recording.run().map(|()| true)
         }
-        Command::GoldenCheck { filter } => check::run(&checkout, filter.as_deref()),
+        Command::GoldenCheck { filter, once } => {
+            let times = if once { Times::Once } else { Times::Twice };
+            check::run(&checkout, filter.as_deref(), times)
+        }
         Command::ConvertCheck => {
             embed::enter(&checkout)?;
             convert::check(&checkout)

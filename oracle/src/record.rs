@@ -2,8 +2,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
+    str::FromStr,
     time::Instant,
 };
 
@@ -39,6 +40,43 @@ pub struct Recording {
     pub models: PathBuf,
     /// Part of the ids of the cases to run.
     pub filter: Option<String>,
+    /// The part of all to record; everything when there is none.
+    pub part: Option<Part>,
+}
+
+/// One of several parts of all that is recorded, which have no model in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// From 1.
+    pub index: usize,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl Part {
+    /// Whether the thing with this number, from 0, belongs to it.
+    fn has(self, number: usize) -> bool {
+        number % self.count == self.index - 1
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.count)
+    }
+}
+
+impl FromStr for Part {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.split_once('/')
+            .and_then(|(index, count)| {
+                Some(Self { index: index.parse().ok()?, count: count.parse().ok()? })
+            })
+            .filter(|part| (1..=part.count).contains(&part.index))
+            .ok_or_else(|| format!("{text} is no part such as 1/2"))
+    }
 }
 
 /// A model's tensors: dtype, shape and digest by name.
@@ -70,13 +108,14 @@ impl Recording {
                 started.elapsed()
             ));
         }
-        let text = serde_json::to_string_pretty(&converted)? + "\n";
-        write_whole(&self.golden.join(&machine).join(CONVERTED_FILE), text.as_bytes())?;
+        write_converted(&self.golden.join(&machine).join(CONVERTED_FILE), &converted)?;
         let plans = load_plans(&self.checkout.root.join("harness/cases"))?;
-        let wanted_plans: Vec<&PlanCase> = plans.iter().filter(|p| self.wants_plan(p)).collect();
+        let wanted_plans = self.wanted_plans(&plans);
         plans::write(&wanted_plans, &self.store(), &self.golden, &setting, &machine)?;
-        if self.filter.is_none() {
+        if self.filter.is_none() && self.part.is_none() {
             self.remove_stale(&machine, &wanted, &plans)?;
+        }
+        if self.filter.is_none() && self.part.is_none_or(|part| part.index == part.count) {
             portable::write(&self.checkout, &self.golden)?;
         }
         let manifest = Manifest::scan(&self.golden)?;
@@ -109,12 +148,30 @@ impl Recording {
             .filter(|case| case.skip.is_none() && case.backend == setting.backend)
             .filter(|case| self.filter.as_ref().is_none_or(|part| case.id.contains(part)))
             .collect();
+        if let Some(part) = self.part {
+            let mut models = Vec::new();
+            wanted.retain(|case| {
+                let digest = case.model.digest();
+                let known = models.iter().position(|model| *model == digest);
+                part.has(known.unwrap_or_else(|| {
+                    models.push(digest);
+                    models.len() - 1
+                }))
+            });
+        }
         wanted.sort_by_key(|case| case.kv.recording_rank());
         wanted
     }
 
-    fn wants_plan(&self, plan: &PlanCase) -> bool {
-        self.filter.as_ref().is_none_or(|part| plan.name().contains(part))
+    fn wanted_plans<'a>(&self, plans: &'a [PlanCase]) -> Vec<&'a PlanCase> {
+        let mut plans: Vec<&PlanCase> = plans
+            .iter()
+            .filter(|plan| self.filter.as_ref().is_none_or(|part| plan.name().contains(part)))
+            .collect();
+        if self.part.is_some_and(|part| part.index != 1) {
+            plans.clear();
+        }
+        plans
     }
 
     fn record(
@@ -157,6 +214,15 @@ impl Recording {
         }
         Ok(())
     }
+}
+
+/// Writes the digests of converted models.
+///
+/// # Errors
+/// Trouble writing.
+pub fn write_converted(path: &Path, converted: &Converted) -> Result<()> {
+    let text = serde_json::to_string_pretty(converted)? + "\n";
+    Ok(write_whole(path, text.as_bytes())?)
 }
 
 /// What the reference computes for a case on its model with its adapter.
@@ -307,4 +373,20 @@ fn vocab_size(model: &Path) -> Result<usize> {
         .unwrap_or(0);
     ensure!(size > 0, "{} has no vocab_size", path.display());
     Ok(size as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_told_and_read_alike() {
+        let part: Part = "2/3".parse().unwrap();
+        assert_eq!(part, Part { index: 2, count: 3 });
+        assert_eq!(part.to_string(), "2/3");
+        assert_eq!((0..7).filter(|&n| part.has(n)).collect::<Vec<_>>(), [1, 4]);
+        for wrong in ["", "2", "0/2", "3/2", "1/0", "a/b", "1/2/3"] {
+            assert!(wrong.parse::<Part>().is_err(), "{wrong}");
+        }
+    }
 }
