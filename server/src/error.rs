@@ -112,6 +112,10 @@ impl From<EngineError> for ApiError {
             EngineError::UnknownAdapter(_) => {
                 Self::new(StatusCode::NOT_FOUND, e.to_string()).with_code("adapter_not_found")
             }
+            EngineError::Memory(shortage) if shortage.is_passing() => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, shortage.to_string())
+                    .with_code("memory_busy")
+            }
             EngineError::Memory(_) => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, e.to_string()).with_code("memory_budget")
             }

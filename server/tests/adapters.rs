@@ -4,10 +4,9 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{Server, client, model};
+use common::{Server, client, write_adapter};
 use rstest::rstest;
 use serde_json::{Value, json};
-use verbatim_harness::{case::MadeModel, maker::write_adapter};
 
 /// A folder `root` with the adapters `a`, `b` and `dora` of the model under test, and one beside it.
 struct Adapters(tempfile::TempDir);
@@ -29,12 +28,7 @@ impl Adapters {
     }
 
     fn write(&self, path: &str, adapter: Value) {
-        let config = std::fs::read(model().join("config.json")).expect("a configuration");
-        let geometry: Value = serde_json::from_slice(&config).expect("JSON");
-        let made = json!({"geometry": geometry, "seed": 1, "dtype": "bf16"});
-        let made: MadeModel = serde_json::from_value(made).expect("a model");
-        let adapter = serde_json::from_value(adapter).expect("an adapter");
-        write_adapter(&made, &adapter, &self.path(path)).expect("written");
+        write_adapter(adapter, &self.path(path));
     }
 
     fn path(&self, path: &str) -> PathBuf {

@@ -49,6 +49,36 @@ fn help_and_version(#[case] args: &[&str], #[case] part: &str) {
     assert!(output.stderr.is_empty());
 }
 
+/// README.md and the pages of `docs`.
+fn pages() -> String {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let docs = std::fs::read_dir(root.join("docs")).expect("a folder");
+    let pages = docs.map(|page| page.expect("an entry").path()).chain([root.join("README.md")]);
+    pages.map(|page| std::fs::read_to_string(page).expect("text")).collect()
+}
+
+#[test]
+fn every_flag_of_serve_is_on_a_page() {
+    let output = run(&["serve", "--help"]);
+    let help = stdout(&output);
+    let flags: Vec<&str> = help
+        .lines()
+        .filter_map(|line| {
+            line.trim_start()
+                .trim_start_matches("-h, ")
+                .trim_start_matches("-V, ")
+                .strip_prefix("--")
+        })
+        .filter_map(|flag| flag.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next())
+        .filter(|flag| !["help", "version"].contains(flag))
+        .collect();
+    assert!(flags.len() > 40, "{flags:?}");
+    let pages = pages();
+    let named = |flag: &&str| pages.contains(&format!("--{flag}"));
+    let missing: Vec<&&str> = flags.iter().filter(|flag| !named(flag)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
 #[rstest]
 #[case(&[], "Usage:")]
 #[case(&["fly"], "unrecognized subcommand")]

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Server, model, verbatim};
+use common::{Server, endless, eos, first_data, model, verbatim, with, write_adapter};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -87,6 +87,42 @@ async fn every_choice_counts() {
     let (status, answer) = server.ask("/v1/chat/completions", &body).await;
     assert_eq!(status, 200, "{answer}");
     assert_eq!(answer["choices"].as_array().map(Vec::len), Some(3), "{answer}");
+}
+
+/// Bytes beside the weights in which a request of a whole context fits, or an adapter of rank 64.
+const ROOM: u64 = 16 << 20;
+
+#[tokio::test]
+async fn an_adapter_without_room_is_refused_or_told_to_come_again() {
+    let root = tempfile::tempdir().expect("a folder");
+    for (name, rank) in [("large", 1024), ("middling", 64)] {
+        let adapter = json!({"format": "mlx_lm", "seed": 1, "rank": rank, "scale": 1.0});
+        write_adapter(adapter, &root.path().join(name));
+    }
+    let budget = fit(1, &[])["weights"].as_u64().expect("a number") + ROOM;
+    let folder = root.path().to_str().expect("text");
+    let server = Server::start(&["--memory-budget", &budget.to_string(), "--adapter-root", folder]);
+    let add = |name: &str| server.post("/v1/adapters", &json!({"name": name, "path": name})).send();
+
+    let refused = add("large").await.expect("an answer");
+    assert_eq!(refused.status(), 413);
+    assert!(!refused.headers().contains_key("retry-after"));
+    let body: Value = refused.json().await.expect("JSON");
+    assert_eq!(body["error"]["code"], "memory_budget", "{body}");
+    assert!(body["error"]["message"].as_str().expect("text").contains("beside 9.8 MiB of weights"));
+
+    let long = with(endless(&eos()), &json!({"max_tokens": 3900}));
+    let mut running = server.post("/v1/chat/completions", &long).send().await.expect("an answer");
+    first_data(&mut running).await;
+    let busy = add("middling").await.expect("an answer");
+    assert_eq!(busy.status(), 503);
+    assert!(busy.headers().contains_key("retry-after"));
+    let body: Value = busy.json().await.expect("JSON");
+    assert_eq!(body["error"]["code"], "memory_busy", "{body}");
+
+    drop(running);
+    server.until_idle().await;
+    assert_eq!(add("middling").await.expect("an answer").status(), 201);
 }
 
 #[test]

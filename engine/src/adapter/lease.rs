@@ -9,14 +9,16 @@ use crate::{Error, Result, nn::AdapterId};
 /// What the MLX thread is asked beside generations.
 #[derive(Debug)]
 pub(crate) enum Control {
+    /// Make room for an adapter of so many bytes, before it is read.
+    MakeRoom(u64, mpsc::SyncSender<Result<()>>),
     /// Mount an adapter, and say under which id.
     Mount(Box<LoadedAdapter>, mpsc::SyncSender<Result<AdapterId>>),
     /// Free an adapter that nobody uses any more.
     Unmount(AdapterId),
 }
 
-/// The way to the MLX thread for [`Control`]s. It holds at most one mount, since those wait for each
-/// other, and one unmount per mounted adapter.
+/// The way to the MLX thread for [`Control`]s. It holds at most one mount or its room,
+/// since those wait for each other, and one unmount per mounted adapter.
 #[derive(Debug)]
 pub(crate) struct Controls {
     sender: mpsc::Sender<Control>,
@@ -43,11 +45,23 @@ impl Controls {
         }
     }
 
+    /// Makes room for an adapter of `bytes`; waits for the MLX thread's current turn.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] when there is none.
+    pub(crate) fn make_room(&self, bytes: u64) -> Result<()> {
+        self.ask(|reply| Control::MakeRoom(bytes, reply))
+    }
+
     /// Mounts an adapter; waits for the MLX thread's current turn.
     pub(crate) fn mount(&self, adapter: LoadedAdapter) -> Result<AdapterId> {
+        self.ask(|reply| Control::Mount(Box::new(adapter), reply))
+    }
+
+    fn ask<T>(&self, control: impl FnOnce(mpsc::SyncSender<Result<T>>) -> Control) -> Result<T> {
         let (reply, answer) = mpsc::sync_channel(1);
         let died = || Error::WorkerDied("restart the process".into());
-        self.sender.send(Control::Mount(Box::new(adapter), reply)).map_err(|_| died())?;
+        self.sender.send(control(reply)).map_err(|_| died())?;
         self.wake();
         answer.recv().map_err(|_| died())?
     }

@@ -109,6 +109,7 @@ impl Engine {
             ));
         }
         let info = AdapterInfo { name: name.to_owned(), ..plan.info.clone() };
+        shared.controls.make_room(info.bytes)?;
         let id = shared.controls.mount(LoadedAdapter::read(plan)?)?;
         Ok(shared.adapters.insert(info, Lease::new(id, &shared.controls)))
     }

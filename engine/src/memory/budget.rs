@@ -28,8 +28,10 @@ pub enum Advice {
     SmallerModel,
     /// Adapters were mounted since the request came: fewer of them.
     FewerAdapters,
-    /// It is an adapter that has no room: fewer of them, or fewer requests at once.
-    FreeRoom,
+    /// It is an adapter that has no room beside the others, whatever runs: fewer of them.
+    RemoveAdapters,
+    /// It is an adapter that has no room beside what runs now.
+    TryLater,
     /// So many generated tokens behind this prompt.
     FewerTokens(u64),
     /// A prompt of so many tokens.
@@ -40,6 +42,11 @@ impl Shortage {
     /// Bytes needed at most, everything together.
     pub fn needed(&self) -> u64 {
         self.resident.saturating_add(self.request)
+    }
+
+    /// Whether the same has room once less runs.
+    pub fn is_passing(&self) -> bool {
+        self.advice == Advice::TryLater
     }
 }
 
@@ -65,11 +72,15 @@ impl fmt::Display for Shortage {
                  {request} for this request, and the memory budget is {budget}; remove adapters, \
                  or ask for less"
             ),
-            Advice::FreeRoom => write!(
+            Advice::RemoveAdapters => write!(
+                f,
+                "this adapter takes {request} beside {resident} of weights and adapters, and the \
+                 memory budget is {budget}; remove adapters, or raise --memory-budget"
+            ),
+            Advice::TryLater => write!(
                 f,
                 "this adapter takes {request} beside {resident} of weights, adapters and running \
-                 requests, and the memory budget is {budget}; remove adapters, try again when \
-                 fewer requests run, or raise --memory-budget"
+                 requests, and the memory budget is {budget}; try again when fewer requests run"
             ),
             Advice::FewerTokens(n) => write!(
                 f,

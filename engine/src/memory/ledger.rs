@@ -134,12 +134,14 @@ impl Ledger {
     /// [`Shortage`] when there is no room for them beside what runs.
     pub fn judge_resident(&self, bytes: u64, cached: u64) -> Result<u64, Shortage> {
         let Some(budget) = self.budget else { return Ok(0) };
-        let (resident, advice) = (self.reserved(), Advice::FreeRoom);
-        let with = resident.saturating_add(bytes);
-        if with > budget {
-            return Err(Shortage { resident, request: bytes, budget, advice });
+        let stages = [(self.resident, Advice::RemoveAdapters), (self.reserved(), Advice::TryLater)];
+        for (resident, advice) in stages {
+            if resident.saturating_add(bytes) > budget {
+                return Err(Shortage { resident, request: bytes, budget, advice });
+            }
         }
-        Ok(with.saturating_add(cached).saturating_sub(budget))
+        let all = self.reserved().saturating_add(bytes).saturating_add(cached);
+        Ok(all.saturating_sub(budget))
     }
 
     /// Adapters came or went.

@@ -235,7 +235,7 @@ impl Disk {
             arrays: entries,
         })?;
         let size = usize::try_from(head.file_bytes).unwrap_or(usize::MAX);
-        if size > self.store.cap() {
+        if size > self.store.cap() || self.writer.is_dead() {
             return Ok(());
         }
         let path = self.folder.path(&entry.tokens, &entry.history)?;
@@ -264,6 +264,10 @@ impl Disk {
         let heard = ended.is_some();
         if let Some(result) = ended {
             self.note_end(result);
+        }
+        if self.writer.is_dead() {
+            (self.order, self.writing) = (None, None);
+            return heard;
         }
         let Some(order) = self.order.take().or_else(|| self.next_order()) else { return heard };
         match self.writer.offer(order) {

@@ -35,6 +35,11 @@ impl<'a> Mounts<'a> {
         make_room: impl FnOnce(u64) -> Result<()>,
     ) -> Option<AdapterId> {
         match control {
+            Control::MakeRoom(bytes, reply) => {
+                // Nothing is lost when nobody waits any more.
+                let _ = reply.send(contained("making room", || make_room(bytes)));
+                None
+            }
             Control::Mount(adapter, reply) => {
                 let mounted = contained("mounting", || {
                     make_room(adapter.bytes())?;

@@ -4,7 +4,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
@@ -28,6 +28,16 @@ pub fn model() -> PathBuf {
         model.display()
     );
     model
+}
+
+/// Writes an adapter for the model under test.
+pub fn write_adapter(adapter: Value, folder: &Path) {
+    let config = std::fs::read(model().join("config.json")).expect("a configuration");
+    let geometry: Value = serde_json::from_slice(&config).expect("JSON");
+    let made = json!({"geometry": geometry, "seed": 1, "dtype": "bf16"});
+    let made = serde_json::from_value(made).expect("a model");
+    let adapter = serde_json::from_value(adapter).expect("an adapter");
+    verbatim_harness::maker::write_adapter(&made, &adapter, folder).expect("written");
 }
 
 /// `body` with the fields of `extra`.

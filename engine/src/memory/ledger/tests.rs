@@ -189,5 +189,8 @@ fn an_adapter_has_to_fit_beside_what_runs() {
     let shortage = ledger.judge_resident(41, 0).unwrap_err();
     assert_eq!((shortage.resident, shortage.request, shortage.budget), (60, 41, 100));
     assert!(shortage.to_string().contains("this adapter takes 41 B beside 60 B"), "{shortage}");
+    assert!(shortage.is_passing() && ledger.judge_resident(90, 0).unwrap_err().is_passing());
+    let never = ledger.judge_resident(91, 0).unwrap_err();
+    assert!(!never.is_passing() && never.resident == 10, "{never}");
     assert_eq!(Ledger::new(None, 10, Sharing::Turns).judge_resident(u64::MAX, 5), Ok(0));
 }

@@ -464,3 +464,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_dead_writer_costs_the_disk_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cache = Cache::open(dir.path(), 1 << 20);
+    cache.cache.disk.as_mut().unwrap().writer = Writer::dead();
+    cache.keep(&[1; 20]);
+    assert!(cache.cache.write_on(), "the failure is noted");
+    assert!(!cache.cache.write_on(), "and then there is nothing to do");
+    cache.keep(&[2; 20]);
+    cache.finish();
+    assert!(!cache.cache.write_on());
+    assert_eq!(cache.find(&[2; 24]), 20, "memory goes on");
+    let disk = cache.cache.disk.as_ref().unwrap().health();
+    assert_eq!((disk.entries, disk.failed, disk.written), (0, 1, 0));
+}

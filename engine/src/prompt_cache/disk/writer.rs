@@ -45,6 +45,7 @@ pub struct Writer {
     orders: Option<mpsc::SyncSender<Order>>,
     ended: mpsc::Receiver<io::Result<()>>,
     thread: Option<thread::JoinHandle<()>>,
+    dead: bool,
 }
 
 impl Writer {
@@ -68,7 +69,19 @@ impl Writer {
                 }
             })
             .map_err(|e| Error::WorkerDied(format!("a thread could not be started: {e}")))?;
-        Ok(Self { orders: Some(orders), ended, thread: Some(thread) })
+        Ok(Self { orders: Some(orders), ended, thread: Some(thread), dead: false })
+    }
+
+    /// One whose thread is gone.
+    #[cfg(test)]
+    pub fn dead() -> Self {
+        let ended = mpsc::channel().1;
+        Self { orders: Some(mpsc::sync_channel(1).0), ended, thread: None, dead: false }
+    }
+
+    /// Whether the thread was found to be gone: nothing is written any more.
+    pub fn is_dead(&self) -> bool {
+        self.dead
     }
 
     /// Hands an order over, or back when there is no room for it now.
@@ -79,12 +92,16 @@ impl Writer {
         })
     }
 
-    /// What became of the file whose [`Order::End`] was obeyed, if that is new.
-    pub fn ended(&self) -> Option<io::Result<()>> {
+    /// What became of the file whose [`Order::End`] was obeyed, if that is new; once, that the thread
+    /// is gone.
+    pub fn ended(&mut self) -> Option<io::Result<()>> {
         match self.ended.try_recv() {
             Ok(result) => Some(result),
             Err(mpsc::TryRecvError::Empty) => None,
-            Err(mpsc::TryRecvError::Disconnected) => Some(Err(io::Error::other("died"))),
+            Err(mpsc::TryRecvError::Disconnected) => {
+                let before = std::mem::replace(&mut self.dead, true);
+                (!before).then(|| Err(io::Error::other("the thread that writes has died")))
+            }
         }
     }
 }
