@@ -198,19 +198,21 @@ fn explanation(
 
 /// Cases that are run in other ways as well.
 fn again(out: &mut String, cases: &[Case], recorded: &BTreeSet<String>) -> std::fmt::Result {
-    let ways: [(fn(&Case) -> bool, &str); 3] = [
+    let count = |is_run: fn(&Case) -> bool| {
+        cases.iter().filter(|case| recorded.contains(&case.id) && is_run(case)).count()
+    };
+    let ways = [
         (
-            Case::is_mountable,
+            count(Case::is_mountable),
             "with their adapter mounted on a running engine, beside another in use",
         ),
-        (|case| case.resumed, "with their caches saved, loaded and copied midway"),
+        (count(|case| case.resumed), "with their caches saved, loaded and copied midway"),
         (
-            |case| case.cached,
+            count(|case| case.cached),
             "with the prompt cache: cold, cached, branched off and, without an adapter, restored from disk",
         ),
     ];
-    for (is_run, how) in ways {
-        let count = cases.iter().filter(|c| recorded.contains(&c.id) && is_run(c)).count();
+    for (count, how) in ways {
         if count > 0 {
             writeln!(out, "- {count} run again {how}")?;
         }
