@@ -3,6 +3,7 @@
 mod answer;
 mod event;
 mod grammar;
+mod later_system;
 mod marks;
 mod prepare;
 mod request;

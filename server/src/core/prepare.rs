@@ -1,7 +1,7 @@
 //! From a request to what the engine takes: rendered, tokenized
 //! (`mlx_lm/server.py`, `ResponseGenerator._tokenize` and `convert_chat`).
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde_json::{Map, Value};
 use verbatim_engine::{
@@ -9,7 +9,7 @@ use verbatim_engine::{
     text::{Channel, ChatInput, ChatTemplate},
 };
 
-use super::{Chat, Prompt, Request, ToolChoice, Translator, grammar, marks::marks};
+use super::{Chat, Prompt, Request, ToolChoice, Translator, grammar, later_system, marks::marks};
 use crate::limits;
 
 /// What families' templates call the switch for thinking.
@@ -120,7 +120,7 @@ fn chat_prompt(engine: &Engine, rendering: &Rendering, chat: &Chat) -> Result<Ch
             kwargs: kwargs.clone(),
         })
     };
-    let mut text = render(&chat.messages, true)?;
+    let (messages, mut text) = render_or_rephrase(&chat.messages, |m| render(m, true))?;
     text.push_str(&chat.prefill);
     let ids = encode(engine, &text, false)?;
     let start = tokenizer.start_channel(&ids);
@@ -132,8 +132,29 @@ fn chat_prompt(engine: &Engine, rendering: &Rendering, chat: &Chat) -> Result<Ch
         ));
     }
     let other = |messages: &[Value]| render(messages, false).ok();
-    let marks = marks(tokenizer, &chat.messages, (&text, &ids), other);
+    let marks = marks(tokenizer, &messages, (&text, &ids), other);
     Ok(ChatPrompt { ids, marks, start })
+}
+
+/// The text of a conversation, and its messages as the template took them: one that refuses system
+/// messages behind the beginning gets them from the user.
+fn render_or_rephrase(
+    messages: &[Value],
+    render: impl Fn(&[Value]) -> Result<String>,
+) -> Result<(Cow<'_, [Value]>, String)> {
+    let refusal = match render(messages) {
+        Ok(text) => return Ok((messages.into(), text)),
+        Err(e) => e,
+    };
+    let told = match &refusal {
+        Error::Template(_) => later_system::told_by_user(messages),
+        _ => None,
+    };
+    let Some(told) = told else { return Err(refusal) };
+    match render(&told) {
+        Ok(text) => Ok((told.into(), text)),
+        Err(_) => Err(refusal),
+    }
 }
 
 /// Variables of the template: the operator's, then those of the request, of which what it names
