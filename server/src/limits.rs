@@ -69,6 +69,8 @@ pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 pub const MAX_MESSAGES: usize = 4_096;
 /// Content parts of one message.
 pub const MAX_CONTENT_PARTS: usize = 1_024;
+/// Edits of the context in one request.
+pub const MAX_CONTEXT_EDITS: usize = 16;
 /// Tools offered with one request.
 pub const MAX_TOOLS: usize = 256;
 /// Longest name of a tool, in bytes.

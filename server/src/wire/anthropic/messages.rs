@@ -18,20 +18,41 @@ pub struct Conversation {
     pub prefill: String,
 }
 
+/// How a conversation is read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reading {
+    /// The model thinks before it answers.
+    pub thinks: bool,
+    /// Of how many of the last answers the thinking stays; `None` for all.
+    pub kept_thinking: Option<usize>,
+    /// It is only counted: it may also end with an answer that none could go on from.
+    pub counts: bool,
+}
+
 /// Takes `messages` and puts `system` before them.
-pub fn take(body: &mut Fields, system: Option<String>) -> ApiResult<Conversation> {
+pub fn take(
+    body: &mut Fields,
+    system: Option<String>,
+    reading: Reading,
+) -> ApiResult<Conversation> {
     let messages = body
         .array("messages", limits::MAX_MESSAGES)?
         .filter(|messages| !messages.is_empty())
         .ok_or_else(|| missing("messages"))?;
     let mut turns = turns(messages)?;
-    let prefill = take_prefill(&mut turns)?;
+    if let Some(kept) = reading.kept_thinking {
+        clear_thinking(&mut turns, kept);
+    }
+    let finished = reading.counts && turns.last().is_some_and(|last| last.is_finished(reading));
+    let prefill = if finished { String::new() } else { take_prefill(&mut turns)? };
     let mut assembly =
         Assembly { messages: leading_system(system, &mut turns), ..Assembly::default() };
     for turn in turns {
         assembly.add(turn)?;
     }
-    assembly.nothing_awaited()?;
+    if !finished {
+        assembly.nothing_awaited()?;
+    }
     if assembly.messages.is_empty() {
         return Err(ApiError::field("messages", "messages must have a message of role user"));
     }
@@ -96,6 +117,14 @@ fn joined(blocks: Vec<Block>) -> Vec<Block> {
     out
 }
 
+/// Leaves the thinking of the last `kept` answers that have some.
+fn clear_thinking(turns: &mut [Turn], kept: usize) {
+    let thinks = |turn: &&mut Turn| turn.blocks.iter().any(|b| matches!(b, Block::Thinking(_)));
+    for turn in turns.iter_mut().rev().filter(thinks).skip(kept) {
+        turn.blocks.retain(|block| !matches!(block, Block::Thinking(_)));
+    }
+}
+
 /// Takes off a last message of the model, whose text the answer goes on from.
 fn take_prefill(turns: &mut Vec<Turn>) -> ApiResult<String> {
     let Some(Turn { at, blocks, .. }) = turns.pop_if(|last| last.role == Role::Assistant) else {
@@ -129,6 +158,16 @@ fn leading_system(system: Option<String>, turns: &mut Vec<Turn>) -> Vec<Value> {
 }
 
 impl Turn {
+    /// Whether it is an answer that none could go on from.
+    fn is_finished(&self, reading: Reading) -> bool {
+        let ends = match self.blocks.last() {
+            Some(Block::Text(text)) => text.ends_with(char::is_whitespace),
+            Some(Block::ToolUse(_)) => true,
+            _ => false,
+        };
+        self.role == Role::Assistant && (reading.thinks || ends)
+    }
+
     fn texts(self) -> Vec<String> {
         let text = |block| match block {
             Block::Text(text) => Some(text),
@@ -276,7 +315,7 @@ mod tests {
 
     fn read(messages: &Value) -> ApiResult<Conversation> {
         let body = json!({ "messages": messages }).to_string();
-        take(&mut Fields::parse(body.as_bytes()).unwrap(), None)
+        take(&mut Fields::parse(body.as_bytes()).unwrap(), None, Reading::default())
     }
 
     fn user(content: Value) -> Value {
@@ -353,7 +392,7 @@ mod tests {
     fn the_system_prompt_comes_first() {
         let body = json!({"messages": [{"role": "system", "content": "t"}, user(json!("a"))]});
         let mut body = Fields::parse(body.to_string().as_bytes()).unwrap();
-        let got = take(&mut body, Some("s".into())).unwrap();
+        let got = take(&mut body, Some("s".into()), Reading::default()).unwrap();
         assert_eq!(got.messages[0], json!({"role": "system", "content": "s\n\nt"}));
         assert_eq!(got.messages.len(), 2);
     }

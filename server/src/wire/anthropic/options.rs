@@ -177,6 +177,60 @@ pub fn template_kwargs(thinking: Thinking, effort: Option<&str>) -> Map<String, 
     kwargs
 }
 
+/// Takes `context_management`, of which clearing old thinking is known: the number of the last answers
+/// whose thinking stays; `None` for all.
+pub fn take_kept_thinking(body: &mut Fields) -> ApiResult<Option<usize>> {
+    const NAME: &str = "context_management";
+    let Some(value) = body.take(NAME) else { return Ok(None) };
+    let mut fields = Fields::within(NAME, value)?;
+    let edits = fields.array("edits", limits::MAX_CONTEXT_EDITS)?.unwrap_or_default();
+    fields.finish()?;
+    let mut kept: Option<usize> = None;
+    for (i, edit) in edits.into_iter().enumerate() {
+        let mut edit = Fields::within(format!("{NAME}.edits.{i}"), edit)?;
+        let label = edit.label("type");
+        let kind = edit.required_string("type")?;
+        if kind != "clear_thinking_20251015" {
+            let message =
+                format!("{label}: {} is not supported; clear it at the client", quoted(&kind));
+            return Err(ApiError::unsupported(label, message));
+        }
+        let turns = take_keep(&mut edit)?;
+        edit.finish()?;
+        kept = kept.into_iter().chain(turns).min();
+    }
+    Ok(kept)
+}
+
+fn take_keep(edit: &mut Fields) -> ApiResult<Option<usize>> {
+    let label = edit.label("keep");
+    match edit.take("keep") {
+        None => Ok(Some(1)),
+        Some(Value::String(word)) if word == "all" => Ok(None),
+        Some(value) => {
+            let mut keep = Fields::within(&label, value)?;
+            let turns = match keep.required_string("type")?.as_str() {
+                "all" => None,
+                "thinking_turns" => {
+                    let label = keep.label("value");
+                    let value =
+                        keep.optional_int("value", &label)?.ok_or_else(|| missing(&label))?;
+                    Some(to_count(&label, value, 1)?)
+                }
+                other => {
+                    let message = format!(
+                        "{label}.type must be all or thinking_turns, not {}",
+                        quoted(other)
+                    );
+                    return Err(ApiError::field(label, message));
+                }
+            };
+            keep.finish()?;
+            Ok(turns)
+        }
+    }
+}
+
 /// Takes fields that label or route a request, and refuses those of services that are not here.
 /// What is left in the body after this is unknown.
 pub fn take_rest(body: &mut Fields) -> ApiResult<()> {
@@ -190,24 +244,6 @@ pub fn take_rest(body: &mut Fields) -> ApiResult<()> {
         matches!(v.as_str(), Some("auto" | "standard_only"))
     })?;
     body.refuse_unless("speed", "must be standard", |v| v.as_str() == Some("standard"))?;
-    body.refuse_unless(
-        "context_management",
-        "may only keep all thinking: the conversation is used as it is sent",
-        clears_nothing,
-    )?;
     body.refuse_unless("container", "is not supported: no code runs here", is_empty)?;
     body.refuse_unless("mcp_servers", "is not supported: connect to them at the client", is_empty)
-}
-
-/// Whether edits of the context, `{"edits": […]}`, leave all of it.
-fn clears_nothing(value: &Value) -> bool {
-    let keeps_all = |edit: &Value| {
-        edit.get("type").and_then(Value::as_str) == Some("clear_thinking_20251015")
-            && edit.get("keep").and_then(Value::as_str) == Some("all")
-    };
-    let Some(map) = value.as_object() else { return false };
-    map.iter().all(|(key, value)| match value {
-        Value::Array(edits) => key == "edits" && edits.iter().all(keeps_all),
-        _ => false,
-    })
 }

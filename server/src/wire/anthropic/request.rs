@@ -1,6 +1,9 @@
 //! From a body to a request.
 
-use super::{messages, options, system, tools};
+use super::{
+    messages::{self, Reading},
+    options, system, tools,
+};
 use crate::{
     core::{Chat, Format, Prompt, Request, ToolChoice},
     error::{ApiError, ApiResult},
@@ -50,7 +53,12 @@ pub fn parse(body: &[u8], defaults: &Defaults, purpose: Purpose) -> ApiResult<Pa
     let adapters = take_adapters(&mut body)?;
     let offer = tools::take(&mut body)?;
     let system = system::take(&mut body)?;
-    let conversation = messages::take(&mut body, system)?;
+    let reading = Reading {
+        thinks: thinking.on,
+        kept_thinking: options::take_kept_thinking(&mut body)?,
+        counts: purpose == Purpose::Count,
+    };
+    let conversation = messages::take(&mut body, system, reading)?;
     options::take_rest(&mut body)?;
     body.finish()?;
     let chat = Chat {
@@ -63,12 +71,16 @@ pub fn parse(body: &[u8], defaults: &Defaults, purpose: Purpose) -> ApiResult<Pa
         template_kwargs: options::template_kwargs(thinking, output.effort),
         ..Chat::default()
     };
-    check_prefill(&chat, &output.format)?;
+    if purpose == Purpose::Answer {
+        check_prefill(&chat, &output.format)?;
+    }
     let request = Request {
         sampling,
         stop,
         format: output.format,
         adapters,
+        // The field is mandatory: clients name the most that they would take.
+        may_shorten: true,
         ..Request::new(Prompt::Chat(chat), max_tokens)
     };
     Ok(Parsed { model, stream, shows_thinking: thinking.shown, request })

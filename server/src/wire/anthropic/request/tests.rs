@@ -74,6 +74,8 @@ fn thinking_is_on_or_off(#[case] extra: Value, #[case] on: bool) {
 #[case(json!({"metadata": {}, "service_tier": "standard_only", "cache_control": {"type": "ephemeral"}}))]
 #[case(json!({"container": null, "mcp_servers": [], "context_management": {"edits": []}, "output_config": {}}))]
 #[case(json!({"context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}}))]
+#[case(json!({"context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": {"type": "all"}}]}}))]
+#[case(json!({"context_management": {"edits": [{"type": "clear_thinking_20251015"}]}}))]
 #[case(json!({"temperature": null, "stream": null, "tools": [], "tool_choice": {"type": "auto"}, "foo": null}))]
 #[case(json!({"stop_sequences": [], "thinking": {"type": "disabled"}, "output_format": null}))]
 fn harmless_fields_are_taken(#[case] extra: Value) {
@@ -128,7 +130,12 @@ fn adapters_are_named(#[case] names: Value, #[case] want: &[&str]) {
 #[case(json!({"service_tier": "priority"}), "service_tier must be auto or standard_only")]
 #[case(json!({"speed": "fast"}), "speed must be standard")]
 #[case(json!({"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}}),
-    "context_management may only keep all thinking: the conversation is used as it is sent")]
+    "context_management.edits.0.type: clear_tool_uses_20250919 is not supported; clear it at the client")]
+#[case(json!({"context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": {"type": "some"}}]}}),
+    "context_management.edits.0.keep.type must be all or thinking_turns, not some")]
+#[case(json!({"context_management": {"edits": [{"type": "clear_thinking_20251015",
+                                                "keep": {"type": "thinking_turns"}}]}}),
+    "context_management.edits.0.keep.value is missing")]
 #[case(json!({"container": "c"}), "container is not supported: no code runs here")]
 #[case(json!({"mcp_servers": [{}]}), "mcp_servers is not supported: connect to them at the client")]
 #[case(json!({"thread": {"type": "create"}}), "thread is not a field that this server honours; remove it")]
@@ -138,6 +145,62 @@ fn others_are_refused(#[case] extra: Value, #[case] message: &str) {
     assert_eq!((e.status.as_u16(), e.message.as_str()), (400, message));
     let name = extra.as_object().unwrap().keys().next().unwrap();
     assert!(e.param.is_some_and(|param| param.starts_with(name)));
+}
+
+/// Two answers that were thought over, the first one twice.
+fn thought_over() -> Value {
+    let thinking = |text: &str| json!({"type": "thinking", "thinking": text, "signature": "s"});
+    json!([
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": [thinking("1"), thinking("2"), {"type": "text", "text": "b"}]},
+        {"role": "user", "content": "c"},
+        {"role": "assistant", "content": "d"},
+        {"role": "user", "content": "e"},
+        {"role": "assistant", "content": [thinking("3"), {"type": "text", "text": "f"}]},
+        {"role": "user", "content": "g"},
+    ])
+}
+
+#[rstest]
+#[case(json!("all"), &["1\n\n2", "3"])]
+#[case(json!({"type": "all"}), &["1\n\n2", "3"])]
+#[case(json!({"type": "thinking_turns", "value": 2}), &["1\n\n2", "3"])]
+#[case(json!({"type": "thinking_turns", "value": 1}), &["3"])]
+#[case(Value::Null, &["3"])]
+fn old_thinking_is_cleared(#[case] keep: Value, #[case] left: &[&str]) {
+    let edits = json!([{"type": "clear_thinking_20251015", "keep": keep}]);
+    let chat = chat(&json!({"messages": thought_over(), "context_management": {"edits": edits}}));
+    let thoughts: Vec<&str> =
+        chat.messages.iter().filter_map(|m| m["reasoning_content"].as_str()).collect();
+    assert_eq!(thoughts, left);
+    assert_eq!(chat.messages.len(), 7);
+}
+
+#[rstest]
+#[case::thought_over(json!({"thinking": {"type": "enabled", "budget_tokens": 1024}}), json!("b"))]
+#[case::blank_at_the_end(json!({}), json!("b\n"))]
+#[case::unanswered(json!({}), json!([{"type": "tool_use", "id": "t", "name": "f", "input": {}}]))]
+fn finished_conversations_are_counted_and_not_answered(
+    #[case] mut extra: Value,
+    #[case] content: Value,
+) {
+    extra["messages"] =
+        json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": content}]);
+    extra["tools"] = json!([{"name": "f", "input_schema": {}}]);
+    assert!(read(&extra).is_err());
+    let Prompt::Chat(chat) = read_for(Purpose::Count, &extra).unwrap().request.prompt else {
+        panic!("not a chat")
+    };
+    assert_eq!((chat.prefill.as_str(), chat.messages.len()), ("", 2));
+    assert_eq!(chat.messages[1]["role"], "assistant");
+}
+
+#[test]
+fn a_begun_answer_is_counted_as_such() {
+    let messages = json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]);
+    let parsed = read_for(Purpose::Count, &json!({ "messages": messages })).unwrap();
+    let Prompt::Chat(chat) = parsed.request.prompt else { panic!("not a chat") };
+    assert_eq!((chat.prefill.as_str(), chat.messages.len()), ("b", 1));
 }
 
 #[rstest]
