@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::Body,
-    extract::{Path, Request, State},
+    extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
@@ -18,7 +18,7 @@ use crate::{
     generate,
     guard::guard,
     health,
-    http::json_response,
+    http::{PathPart, json_response},
     metrics::{self, Facts},
     openapi,
     state::AppState,
@@ -46,6 +46,8 @@ pub enum Endpoint {
     Responses,
     /// A response that was stored.
     Response,
+    /// Stop such a response.
+    Cancel,
     /// What such a response answered.
     InputItems,
     /// The tokens of an input.
@@ -79,6 +81,7 @@ pub const ROUTES: &[(&str, Endpoint)] = &[
     ("/responses", Endpoint::Responses),
     ("/v1/responses/input_tokens", Endpoint::InputTokens),
     ("/v1/responses/{id}", Endpoint::Response),
+    ("/v1/responses/{id}/cancel", Endpoint::Cancel),
     ("/v1/responses/{id}/input_items", Endpoint::InputItems),
     ("/v1/models", Endpoint::Models),
     ("/v1/models/{*id}", Endpoint::Model),
@@ -123,6 +126,7 @@ impl Endpoint {
                 generate::answer(state, &Responses, request)
             }),
             Self::Response => get(retrieve::one).delete(retrieve::forget),
+            Self::Cancel => post(retrieve::cancel),
             Self::InputItems => get(retrieve::input_items),
             Self::InputTokens => post(retrieve::input_tokens),
             Self::Models => get(list_models),
@@ -160,7 +164,7 @@ async fn list_models(State(state): State<Arc<AppState>>, headers: HeaderMap) -> 
 
 async fn one_model(
     State(state): State<Arc<AppState>>,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let mut entry = models::retrieve(&id, &state.model_id, state.created)?;

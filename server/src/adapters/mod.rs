@@ -6,7 +6,7 @@ mod root;
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, Request, State},
+    extract::{Request, State},
     http::StatusCode,
     response::Response,
 };
@@ -16,7 +16,7 @@ pub use root::AdapterRoot;
 
 use crate::{
     error::{ApiError, ApiResult},
-    http::json_response,
+    http::{PathPart, json_response},
     state::AppState,
     wire::adapters::{Registration, deleted, entry, list},
 };
@@ -50,7 +50,7 @@ pub async fn add(State(state): State<Arc<AppState>>, request: Request) -> ApiRes
 /// `DELETE /v1/adapters/{name}`: takes the name away; running requests finish.
 pub async fn remove(
     State(state): State<Arc<AppState>>,
-    Path(name): Path<String>,
+    PathPart(name): PathPart,
 ) -> ApiResult<Response> {
     check_allowed(&state)?;
     let removed = state.engine.unmount_adapter(&name)?;

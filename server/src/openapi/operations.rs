@@ -46,6 +46,11 @@ pub(super) fn of(endpoint: Endpoint) -> Value {
             "Error",
         ),
         Endpoint::Response => stored_response(),
+        Endpoint::Cancel => json!({"post": operation(
+            "Refuse to cancel a stored response, which has ended",
+            &json!([in_path("id", "The response's id.")]),
+            responses(json_answer("Response"), "Error", &[ALWAYS, &[404]].concat()),
+        )}),
         Endpoint::InputItems => get(
             "List what a stored response answered",
             &json!([

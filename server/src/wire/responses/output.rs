@@ -2,7 +2,10 @@
 //!
 //! A call whose arguments turn out not to be whole is closed as `incomplete` when a stream has told
 //! of it, since no event takes an item back; its text follows as a message. A response that is not
-//! streamed has the message only.
+//! streamed has the message only. A custom tool's call is told when it is whole: until then its
+//! input is JSON.
+//!
+//! Blanks that templates put between reasoning, calls and messages are no message by themselves.
 
 use std::sync::Arc;
 
@@ -74,6 +77,8 @@ pub struct Output {
     shown: Shown,
     done: Vec<Value>,
     open: Option<Open>,
+    /// Blanks that a message may begin with.
+    blanks: String,
     /// Tokens whose text is still held back.
     waiting: usize,
     logprobs: Vec<Value>,
@@ -103,6 +108,7 @@ impl Output {
             shown,
             done: Vec::new(),
             open: None,
+            blanks: String::new(),
             waiting: 0,
             logprobs: Vec::new(),
             reasoning_tokens: 0,
@@ -140,8 +146,17 @@ impl Output {
         }
     }
 
-    /// Ends the last item with `status`.
-    pub fn close(&mut self, status: &str) {
+    /// Ends the output, and its last item with `status`. Blanks are all there is where a model wrote
+    /// nothing else.
+    pub fn end(&mut self, status: &str) {
+        if self.done.is_empty() && self.open.is_none() && !self.blanks.is_empty() {
+            self.write_message("");
+        }
+        self.close(status);
+    }
+
+    fn close(&mut self, status: &str) {
+        self.blanks.clear();
         let Some(Open { id, body }) = self.open.take() else { return };
         match body {
             Writing::Reasoning(text) => self.close_reasoning(&id, &text, status),
@@ -191,6 +206,19 @@ impl Output {
     }
 
     fn content(&mut self, delta: &str) {
+        if matches!(&self.open, Some(Open { body: Writing::Message { .. }, .. })) {
+            self.write_message(delta);
+        } else if delta.trim().is_empty() {
+            let blanks = std::mem::take(&mut self.blanks);
+            self.close("completed");
+            self.blanks = blanks + delta;
+        } else {
+            self.write_message(delta);
+        }
+    }
+
+    fn write_message(&mut self, delta: &str) {
+        let delta = std::mem::take(&mut self.blanks) + delta;
         if !matches!(&self.open, Some(Open { body: Writing::Message { .. }, .. })) {
             self.open_message();
         }
@@ -199,7 +227,7 @@ impl Output {
             return;
         };
         let id = id.clone();
-        text.push_str(delta);
+        text.push_str(&delta);
         logprobs.extend_from_slice(&fresh);
         let fields = json!({"content_index": 0, "delta": delta, "logprobs": fresh});
         self.tell("response.output_text.delta", &id, fields);
@@ -269,13 +297,18 @@ impl Output {
             void: false,
         };
         let id = fresh_id(if call.custom { "ctc" } else { "fc" });
-        let mut item = call.json(&id);
-        item["status"] = "in_progress".into();
-        self.added(&item);
+        if !call.custom {
+            self.call_added(&id, &call);
+        }
         self.open = Some(Open { id, body: Writing::Call(call) });
     }
 
-    /// A custom tool's input is told when it is whole: until then it is JSON.
+    fn call_added(&mut self, id: &str, call: &Call) {
+        let mut item = call.json(id);
+        item["status"] = "in_progress".into();
+        self.added(&item);
+    }
+
     fn arguments(&mut self, delta: &str) {
         let Some(Open { id, body: Writing::Call(call) }) = &mut self.open else { return };
         let id = id.clone();
@@ -288,7 +321,9 @@ impl Output {
 
     fn void(&mut self) {
         match &mut self.open {
-            Some(Open { body: Writing::Call(call), .. }) if self.events.on => call.void = true,
+            Some(Open { body: Writing::Call(call), .. }) if self.events.on && !call.custom => {
+                call.void = true;
+            }
             Some(Open { body: Writing::Call(_), .. }) => self.open = None,
             _ => return,
         }
@@ -305,6 +340,7 @@ impl Output {
     }
 
     fn close_custom_call(&mut self, id: &str, call: &Call) {
+        self.call_added(id, &Call { arguments: String::new(), ..call.clone() });
         let call = Call { arguments: custom_input(&call.arguments), ..call.clone() };
         let input = &call.arguments;
         self.tell("response.custom_tool_call_input.delta", id, json!({"delta": input}));

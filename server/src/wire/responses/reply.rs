@@ -90,7 +90,7 @@ impl Responding {
     fn end_with(&mut self, outcome: &Outcome) -> Value {
         let cut = outcome.reason == StopReason::Length;
         let status = if cut { "incomplete" } else { "completed" };
-        self.output.close(status);
+        self.output.end(status);
         let state = State {
             status,
             incomplete: if cut { json!({"reason": "max_output_tokens"}) } else { Value::Null },
@@ -137,7 +137,7 @@ impl Reply for Responding {
 
     fn fail(&mut self, error: &ApiError) -> Vec<Bytes> {
         self.open();
-        self.output.close("incomplete");
+        self.output.end("incomplete");
         let code = if error.status.is_server_error() { "server_error" } else { "invalid_prompt" };
         let error = json!({"code": code, "message": error.message});
         let response = self.response(State { status: "failed", error, ..State::default() });

@@ -80,6 +80,9 @@ pub fn parse(state: &AppState, body: &[u8]) -> ApiResult<Ask> {
     Ok(Ask { model, stream, request, reply })
 }
 
+const LOGPROBS: &str = "message.output_text.logprobs";
+const REASONING: &str = "reasoning.encrypted_content";
+
 /// What `include` asks for.
 #[derive(Debug, Default)]
 struct Include {
@@ -87,12 +90,17 @@ struct Include {
     reasoning: bool,
 }
 
+/// Whether `include` may ask for it.
+pub(super) fn is_known_include(what: &str) -> bool {
+    [LOGPROBS, REASONING].contains(&what) || NEVER_THERE.contains(&what)
+}
+
 fn take_include(body: &mut Fields) -> ApiResult<Include> {
     let mut include = Include::default();
     for what in body.array("include", limits::MAX_CONTENT_PARTS)?.into_iter().flatten() {
         match what.as_str() {
-            Some("message.output_text.logprobs") => include.logprobs = true,
-            Some("reasoning.encrypted_content") => include.reasoning = true,
+            Some(LOGPROBS) => include.logprobs = true,
+            Some(REASONING) => include.reasoning = true,
             Some(what) if NEVER_THERE.contains(&what) => {}
             Some(what) => {
                 let message = format!("include: {} is not supported", quoted(what));

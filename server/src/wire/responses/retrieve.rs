@@ -1,22 +1,24 @@
 //! `/v1/responses/{id}`, its input items, and the count of input tokens.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use axum::{
-    extract::{Path, RawQuery, Request, State},
+    extract::{RawQuery, Request, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::{
     Responses,
+    request::is_known_include,
     store::{Kept, Shared},
 };
 use crate::{
     error::{ApiError, ApiResult},
     generate,
-    http::json_response,
+    http::{PathPart, json_response},
     limits,
     state::AppState,
     wire::fields::quoted,
@@ -25,13 +27,15 @@ use crate::{
 /// `GET /v1/responses/{id}`.
 pub async fn one(
     State(state): State<Arc<AppState>>,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
     RawQuery(query): RawQuery,
 ) -> ApiResult<Response> {
     for (name, value) in pairs(query.as_deref()) {
-        match (name, value) {
+        match (name.as_ref(), value.as_ref()) {
             ("stream", "false") | ("include_obfuscation", _) => {}
-            _ => return Err(unknown(name)),
+            // A stored response is told as it is.
+            ("include" | "include[]", what) if is_known_include(what) => {}
+            _ => return Err(unknown(&name)),
         }
     }
     let response = kept(&state.responses, &id)?.response;
@@ -42,7 +46,7 @@ pub async fn one(
 /// `DELETE /v1/responses/{id}`.
 pub async fn forget(
     State(state): State<Arc<AppState>>,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
 ) -> ApiResult<Response> {
     if !state.responses.forget(&id) {
         return Err(not_found(&state.responses, &id));
@@ -51,10 +55,22 @@ pub async fn forget(
     Ok(json_response(StatusCode::OK, &body))
 }
 
+/// `POST /v1/responses/{id}/cancel`: nothing runs in the background.
+pub async fn cancel(
+    State(state): State<Arc<AppState>>,
+    PathPart(id): PathPart,
+) -> ApiResult<Response> {
+    kept(&state.responses, &id)?;
+    Err(ApiError::bad_request(
+        "only a response in the background could be cancelled; to stop one that is being made, \
+         close its connection",
+    ))
+}
+
 /// `GET /v1/responses/{id}/input_items`.
 pub async fn input_items(
     State(state): State<Arc<AppState>>,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
     RawQuery(query): RawQuery,
 ) -> ApiResult<Response> {
     let page = Page::read(query.as_deref())?;
@@ -103,13 +119,13 @@ impl Page {
     fn read(query: Option<&str>) -> ApiResult<Self> {
         let mut page = Self { limit: limits::DEFAULT_INPUT_ITEMS, newest_first: true, after: None };
         for (name, value) in pairs(query) {
-            match name {
-                "limit" => page.limit = limit(value)?,
+            match name.as_ref() {
+                "limit" => page.limit = limit(&value)?,
                 "order" if value == "asc" => page.newest_first = false,
                 "order" if value == "desc" => page.newest_first = true,
                 "order" => return Err(ApiError::field("order", "order must be asc or desc")),
-                "after" => page.after = Some(value.to_owned()),
-                _ => return Err(unknown(name)),
+                "after" => page.after = Some(value.into_owned()),
+                _ => return Err(unknown(&name)),
             }
         }
         Ok(page)
@@ -148,10 +164,14 @@ fn limit(value: &str) -> ApiResult<usize> {
         .ok_or_else(|| ApiError::field("limit", format!("limit must be from 1 to {most}")))
 }
 
-/// The names and values of a query. None of the values that are understood has to be escaped.
-fn pairs(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
+/// The names and values of a query.
+fn pairs(query: Option<&str>) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    let decoded = |text| percent_decode_str(text).decode_utf8_lossy();
     let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    pairs.map(move |pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decoded(name), decoded(value))
+    })
 }
 
 fn unknown(name: &str) -> ApiError {
@@ -175,6 +195,7 @@ mod tests {
     #[case("order=asc&after=i2", &["i3", "i4"], false)]
     #[case("after=i2&limit=1", &["i1"], true)]
     #[case("after=i0", &[], false)]
+    #[case("%6frder=as%63&limit=5", &["i0", "i1", "i2", "i3", "i4"], false)]
     fn pages(#[case] query: &str, #[case] ids: &[&str], #[case] more: bool) {
         let page = page(query).unwrap();
         let got: Vec<&str> =

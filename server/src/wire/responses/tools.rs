@@ -112,13 +112,12 @@ impl Toolbox {
         let description = tool.string("description")?;
         let parameters = if custom { custom_input(&mut tool)? } else { parameters(&mut tool)? };
         // Every tool is offered at once, and directly.
-        for hint in ["defer_loading", "strict"] {
-            tool.bool(hint, false)?;
-        }
+        tool.bool("defer_loading", false)?;
+        let strict = tool.bool("strict", false)?;
         tool.ignore(&["allowed_callers", "output_schema"]);
         tool.finish()?;
         let shown = presented(namespace, &name);
-        self.offered.push(function(&shown, description, &parameters));
+        self.offered.push(function(&shown, description, &parameters, strict));
         let known = Tool { name, namespace: namespace.map(str::to_owned), custom };
         if self.known.insert(shown.clone(), known).is_some() {
             let shown = quoted(&shown);
@@ -267,12 +266,15 @@ fn custom_input(tool: &mut Fields) -> ApiResult<Value> {
     }))
 }
 
-fn function(name: &str, description: Option<String>, parameters: &Value) -> Value {
+fn function(name: &str, description: Option<String>, parameters: &Value, strict: bool) -> Value {
     let mut function = json!({"name": name});
     if let Some(description) = description {
         function["description"] = description.into();
     }
     function["parameters"] = parameters.clone();
+    if strict {
+        function["strict"] = true.into();
+    }
     json!({"type": "function", "function": function})
 }
 
@@ -306,7 +308,8 @@ mod tests {
         assert_eq!(
             toolbox.offered,
             [
-                json!({"type": "function", "function": {"name": "f", "description": "F", "parameters": {"type": "object"}}}),
+                json!({"type": "function", "function": {"name": "f", "description": "F", "parameters": {"type": "object"},
+                                                       "strict": true}}),
                 json!({"type": "function", "function": {"name": "c", "parameters": input}}),
                 json!({"type": "function", "function": {"name": "mcp__s__g", "parameters": nothing}}),
                 json!({"type": "function", "function": {"name": "n__g", "parameters": nothing}}),

@@ -215,6 +215,57 @@ fn a_void_call_is_closed_and_its_text_follows() {
     assert_eq!(kinds, ["message"]);
 }
 
+#[test]
+fn a_void_call_of_a_custom_tool_was_never_told() {
+    let mut deltas = call("c", &["{\"input\": \"*** Be"], false);
+    deltas.push(content("<c"));
+    let events = stream(vec![step(1, deltas)], outcome(StopReason::Length, vec![]));
+    let lines = lines(&events);
+    assert_eq!(lines[2], "0 output_item.added in_progress");
+    assert_eq!(events[2]["item"]["type"], "message");
+    assert_eq!(
+        lines[4..],
+        [
+            "0 output_text.delta <c",
+            "0 output_text.done <c",
+            "0 content_part.done ",
+            "0 output_item.done incomplete",
+            "incomplete incomplete"
+        ]
+    );
+}
+
+#[rstest]
+#[case::before_a_call(
+    [vec![reasoning("hm"), content("\n\n")], call("f", &["{}"], true)].concat(),
+    json!(["reasoning", "function_call"])
+)]
+#[case::between_calls(
+    [call("f", &["{}"], true), vec![content("\n"), content(" ")], call("c", &["{}"], true), vec![content("\n")]]
+        .concat(),
+    json!(["function_call", "custom_tool_call"])
+)]
+#[case::before_text(
+    vec![reasoning("hm"), content("\n\n"), content(" "), content("Hi"), content(" ")],
+    json!(["reasoning", "\n\n Hi "])
+)]
+#[case::nothing_else(vec![content("\n")], json!(["\n"]))]
+fn blanks_are_no_message_by_themselves(#[case] deltas: Vec<Delta>, #[case] expected: Value) {
+    let steps: Vec<Step> = deltas.into_iter().map(|delta| step(1, vec![delta])).collect();
+    let items = |response: &Value| -> Value {
+        let items = response["output"].as_array().unwrap().iter();
+        let item = |item: &Value| match item["type"].as_str() {
+            Some("message") => item["content"][0]["text"].clone(),
+            _ => item["type"].clone(),
+        };
+        items.map(item).collect()
+    };
+    let end = || outcome(StopReason::EndOfTurn, vec![]);
+    assert_eq!(items(&whole(true, steps.clone(), end())), expected);
+    let events = stream(steps, end());
+    assert_eq!(items(&events.last().unwrap()["response"]), expected);
+}
+
 #[rstest]
 #[case::text(vec![content("Hi")], "message")]
 #[case::reasoning(vec![reasoning("hm")], "reasoning")]
@@ -274,7 +325,7 @@ fn any_deltas() -> impl Strategy<Value = Vec<Delta>> {
     prop::collection::vec(
         prop_oneof![
             Just(vec![]),
-            "[a-z]{1,3}".prop_map(|text| vec![Delta::Content(text)]),
+            "[a-z ]{1,3}".prop_map(|text| vec![Delta::Content(text)]),
             "[a-z]{1,3}".prop_map(|text| vec![Delta::Reasoning(text)]),
             Just(call("f", &["{", "}"], true)),
             Just(call("c", &["{}"], true)),
