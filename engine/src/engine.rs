@@ -286,8 +286,9 @@ impl Engine {
     /// [`GenerateRequest::grammar`]. This takes a moment, the first time a longer one.
     ///
     /// # Errors
-    /// [`Error::Request`] for what cannot be enforced: schemas beyond the limits or with keywords
-    /// that have no grammar, calls with a model that has no format for them.
+    /// [`Error::Grammar`] for what cannot be enforced: schemas beyond the limits or with keywords
+    /// that have no grammar, calls with a model that has no format for them. [`Error::Request`] where
+    /// nothing can be, with this model's tokenizer.
     pub fn constrain(&self, grammar: &Grammar, start: Channel) -> Result<Constraint> {
         let shared = &*self.shared;
         let compiler = shared

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::memory::Shortage;
+use crate::{constrain::Part, memory::Shortage};
 
 /// Result with the engine's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -45,6 +45,14 @@ pub enum Error {
     /// A request's field is out of range.
     #[error("{0}")]
     Request(String),
+    /// What a request demands of its answer cannot be enforced.
+    #[error("{part}: {reason}")]
+    Grammar {
+        /// What is at fault.
+        part: Part,
+        /// Why.
+        reason: String,
+    },
     /// More memory than the budget has: for a request, or for the weights alone.
     #[error("{0}")]
     Memory(Box<Shortage>),

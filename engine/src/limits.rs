@@ -65,6 +65,8 @@ pub const MAX_SCHEMA_BYTES: usize = 1 << 20;
 pub const MAX_SCHEMA_DEPTH: usize = 64;
 /// Values in all JSON schemas of one grammar: objects, lists, strings, numbers.
 pub const MAX_SCHEMA_VALUES: usize = 50_000;
+/// Properties of one object in a schema that may be left out: each can follow each before it.
+pub const MAX_SCHEMA_OPTIONAL: usize = 1_000;
 /// Values of an `enum`, or alternatives of an `anyOf`, `oneOf` or `allOf`.
 pub const MAX_SCHEMA_CHOICES: usize = 1_000;
 /// Longest regular expression in a JSON schema, in bytes.
@@ -84,7 +86,7 @@ pub const GRAMMAR_STEP_FUEL: u64 = 200_000;
 /// Earley items of one step.
 pub const GRAMMAR_STEP_ITEMS: usize = 50_000;
 /// Earley items of one row, which is about how many ways a grammar may branch.
-pub const GRAMMAR_ROW_ITEMS: usize = 2_000;
+pub const GRAMMAR_ROW_ITEMS: usize = 10_000;
 /// States of a grammar's lexer, of one to two kilobytes each.
 pub const MAX_GRAMMAR_LEXER_STATES: usize = 50_000;
 /// Stack of the thread that compiles a grammar, in bytes of address space: references in a schema

@@ -18,7 +18,7 @@ mod tokenizer;
 mod tools;
 
 pub use detokenizer::Detokenizer;
-pub(crate) use lark::{Lark, Text};
+pub(crate) use lark::{Keeping, Lark, Place, Text};
 pub use markers::{Thinking, ToolFormat};
 pub use pipeline::{Output, TextPipeline};
 pub(crate) use python::float_repr;

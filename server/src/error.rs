@@ -5,7 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
-use verbatim_engine::Error as EngineError;
+use verbatim_engine::{Error as EngineError, constrain::Part};
 
 use crate::{http::json_response, limits};
 
@@ -105,6 +105,10 @@ impl From<EngineError> for ApiError {
         match e {
             EngineError::Request(_) | EngineError::Template(_) | EngineError::Tokenizer(_) => {
                 Self::bad_request(e.to_string())
+            }
+            EngineError::Grammar { ref part, .. } => {
+                let field = if *part == Part::Format { "response_format" } else { "tools" };
+                Self::field(field, e.to_string())
             }
             EngineError::AdapterExists(_) => {
                 Self::new(StatusCode::CONFLICT, e.to_string()).with_code("adapter_exists")

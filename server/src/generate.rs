@@ -9,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 use tracing::Instrument;
-use verbatim_engine::Error as EngineError;
+use verbatim_engine::{Error as EngineError, constrain::Part};
 
 use crate::{
     core::{Answer, Event, Outcome, Prepared, Running},
@@ -94,10 +94,21 @@ async fn prepare(
         let Ask { model, stream, request, reply } = protocol.parse(state, &body.bytes)?;
         state.check_model(&model)?;
         let choices = request.choices;
-        let prepared = Prepared::new(&state.engine, &state.config.rendering, request)?;
+        let prepared = Prepared::new(&state.engine, &state.config.rendering, request)
+            .map_err(|e| refused(e, protocol))?;
         Ok(Parsed { stream, choices, prepared, reply })
     })
     .await
+}
+
+/// The error of a request that cannot be prepared, with the field as the protocol names it.
+fn refused(e: EngineError, protocol: &dyn Protocol) -> ApiError {
+    let format = matches!(e, EngineError::Grammar { part: Part::Format, .. });
+    let mut error = ApiError::from(e);
+    if format {
+        error.param = Some(protocol.format_field().to_owned());
+    }
+    error
 }
 
 /// Runs `work` on a thread for work that blocks, when it is this request's turn.

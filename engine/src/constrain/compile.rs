@@ -7,7 +7,7 @@ use llguidance::{
     api::{ParserLimits, TopLevelGrammar},
 };
 
-use super::{Constraint, Grammar, matcher::plain_reason, outline, vocabulary};
+use super::{Constraint, Grammar, blame, matcher::plain_reason, outline, vocabulary};
 use crate::{
     Error, Result, limits,
     text::{Channel, Tokenizer},
@@ -42,8 +42,20 @@ impl Compiler {
     /// Compiles `grammar` for a generation that starts in the channel `start`.
     ///
     /// # Errors
-    /// [`Error::Request`] with llguidance's reason.
+    /// [`Error::Grammar`] with the part that is at fault and llguidance's reason.
     pub fn compile(&self, grammar: &Grammar, start: Channel) -> Result<Constraint> {
+        self.compile_whole(grammar, start).map_err(|error| match error {
+            Error::Request(reason) => {
+                blame::error(grammar, reason, |part| match self.compile_whole(part, start) {
+                    Err(Error::Request(reason)) => Some(reason),
+                    _ => None,
+                })
+            }
+            error => error,
+        })
+    }
+
+    fn compile_whole(&self, grammar: &Grammar, start: Channel) -> Result<Constraint> {
         let lark = outline::lark(grammar, &self.tokenizer, start)?;
         self.compile_lark(lark)
     }

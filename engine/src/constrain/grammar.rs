@@ -1,5 +1,7 @@
 //! What a generation may write, as data.
 
+use std::fmt;
+
 use serde_json::Value;
 
 /// The texts that a generation may write.
@@ -20,9 +22,35 @@ pub enum Answer {
     /// A JSON object.
     JsonObject,
     /// JSON that this schema allows.
-    JsonSchema(Value),
+    JsonSchema {
+        /// The schema.
+        schema: Value,
+        /// Refuse formats of strings that are unknown, which JSON Schema takes for remarks.
+        strict: bool,
+    },
     /// Calls of tools, in the model's own format.
     Calls(Calls),
+}
+
+/// A part of a grammar, as a request gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// The form of the answer.
+    Format,
+    /// The tool of this name.
+    Tool(String),
+    /// The tools together.
+    Tools,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Format => f.write_str("the answer's format"),
+            Self::Tool(name) => write!(f, "the tool {name:?}"),
+            Self::Tools => f.write_str("the tools"),
+        }
+    }
 }
 
 /// Calls that a model may make.

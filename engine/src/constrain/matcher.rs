@@ -90,6 +90,15 @@ fn failed(reason: &str) -> Error {
 /// Longest reason that is passed on, in characters.
 const MAX_REASON_CHARS: usize = 300;
 
+/// What llguidance advises whoever uses it as a library, and what helps its clients instead.
+const ADVICE: [(&str, &str); 2] = [
+    (
+        "oneOf constraints are not supported",
+        "oneOf is kept only where its alternatives plainly exclude each other; use anyOf",
+    ),
+    ("Current row has", "too many alternatives at one place; allow fewer"),
+];
+
 /// llguidance's reason without the state, the grammar and the place in it that follow or precede it.
 pub(super) fn plain_reason(reason: &str) -> String {
     if reason.starts_with("panic:") {
@@ -108,6 +117,7 @@ pub(super) fn plain_reason(reason: &str) -> String {
         .map(|rest| rest.trim_start_matches(is_place))
         .and_then(|rest| rest.strip_prefix(": "))
         .unwrap_or(&line);
+    let line = ADVICE.iter().find(|(said, _)| line.contains(said)).map_or(line, |(_, told)| told);
     line.chars().take(MAX_REASON_CHARS).collect()
 }
 
@@ -119,6 +129,14 @@ mod tests {
     #[rstest]
     #[case("Unsatisfiable", "Unsatisfiable")]
     #[case("at 1(8): bad:\n  (\n   1 | start: x\n       ^", "bad: (")]
+    #[case(
+        "Current row has 5 items; max is 3; x",
+        "too many alternatives at one place; allow fewer"
+    )]
+    #[case(
+        "oneOf constraints are not supported. Enable 'coerce_one_of' option",
+        "oneOf is kept only where its alternatives plainly exclude each other; use anyOf"
+    )]
     #[case("no\n<non-verbose/>", "no")]
     #[case("panic: x\n<backtrace>", "internal error")]
     fn reasons(#[case] reason: &str, #[case] plain: &str) {

@@ -4,6 +4,7 @@
 //! llguidance to a [`Constraint`], off the MLX thread; there a `Matcher` of the sequence tells
 //! before each token which tokens may follow.
 
+mod blame;
 mod compile;
 mod grammar;
 mod matcher;
@@ -12,7 +13,7 @@ mod schema;
 mod vocabulary;
 
 pub(crate) use compile::Compiler;
-pub use grammar::{Answer, Calls, Grammar};
+pub use grammar::{Answer, Calls, Grammar, Part};
 pub use matcher::Constraint;
 pub(crate) use matcher::{Mask, Matcher};
 

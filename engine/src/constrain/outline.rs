@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Answer, Calls, Grammar, schema};
 use crate::{
     Error, Result, limits,
-    text::{Channel, Lark, Text, Tokenizer, Tool},
+    text::{Channel, Keeping, Lark, Text, Tokenizer, Tool},
 };
 
 /// The Lark grammar of a generation that starts in the channel `start`.
@@ -22,7 +22,7 @@ pub(super) fn lark(grammar: &Grammar, tokenizer: &Tokenizer, start: Channel) -> 
         .collect::<Result<Vec<_>>>()?;
     let answers = lark.rule(&answers.join(" | "));
     let thinking = thinking(&mut lark, grammar.reasoning, start);
-    Ok(lark.finish(&format!("{thinking} {answers}")))
+    lark.finish(&format!("{thinking} {answers}"))
 }
 
 /// What comes before the answer.
@@ -55,8 +55,10 @@ fn gap(lark: &mut Lark<'_>) -> String {
 fn answer(lark: &mut Lark<'_>, answer: &Answer) -> Result<String> {
     Ok(match answer {
         Answer::Text => free_text(lark),
-        Answer::JsonObject => lark.json(&json!({"type": "object"}), false),
-        Answer::JsonSchema(schema) => lark.json(schema, false),
+        Answer::JsonObject => lark.json(&json!({"type": "object"}), Keeping::Plain),
+        Answer::JsonSchema { schema, strict } => {
+            lark.json(schema, if *strict { Keeping::Strict } else { Keeping::Plain })
+        }
         Answer::Calls(calls) => self::calls(lark, calls)?,
     })
 }
@@ -97,7 +99,7 @@ fn calls(lark: &mut Lark<'_>, calls: &Calls) -> Result<String> {
 pub(super) fn schemas(grammar: &Grammar) -> impl Iterator<Item = &Value> {
     grammar.answers.iter().flat_map(|answer| -> Vec<&Value> {
         match answer {
-            Answer::JsonSchema(schema) => vec![schema],
+            Answer::JsonSchema { schema, .. } => vec![schema],
             Answer::Calls(calls) => calls
                 .tools
                 .iter()

@@ -1,17 +1,17 @@
 //! Bounds on JSON schemas, checked before anything is compiled.
 
-use serde_json::Value;
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
 
 use super::{Answer, Grammar, outline};
-use crate::{Error, Result, limits};
+use crate::{Error, Result, limits, text::Place};
 
 /// Keywords whose lists are alternatives.
 const CHOICES: [&str; 4] = ["enum", "anyOf", "oneOf", "allOf"];
 /// Keywords that count.
 const COUNTS: [&str; 6] =
     ["minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"];
-/// Keywords whose values are data, not schemas.
-const DATA: [&str; 4] = ["const", "default", "enum", "examples"];
 
 /// Refuses schemas beyond the limits.
 ///
@@ -30,7 +30,7 @@ pub(super) fn check(grammar: &Grammar) -> Result<()> {
         if !schema.is_object() && !schema.is_boolean() {
             return Err(refused("a schema must be an object"));
         }
-        walk.visit(schema, 0, false)?;
+        walk.visit(schema, 0, Place::Schema)?;
         bytes += schema.to_string().len();
         within("bytes of JSON schemas", bytes, limits::MAX_SCHEMA_BYTES)?;
         if schema.get("x-guidance").is_some() {
@@ -45,24 +45,39 @@ struct Walk {
 }
 
 impl Walk {
-    fn visit(&mut self, value: &Value, depth: usize, data: bool) -> Result<()> {
+    fn visit(&mut self, value: &Value, depth: usize, place: Place) -> Result<()> {
         self.values += 1;
         within("values in JSON schemas", self.values, limits::MAX_SCHEMA_VALUES)?;
         within("nesting of a JSON schema", depth, limits::MAX_SCHEMA_DEPTH)?;
         match value {
-            Value::Array(items) => items.iter().try_for_each(|v| self.visit(v, depth + 1, data)),
-            Value::Object(map) => map.iter().try_for_each(|(key, value)| {
-                if !data {
-                    keyword(key, value)?;
+            Value::Array(items) => items.iter().try_for_each(|v| self.visit(v, depth + 1, place)),
+            Value::Object(map) => {
+                if place == Place::Schema {
+                    within("optional properties", optional(map), limits::MAX_SCHEMA_OPTIONAL)?;
                 }
-                self.visit(value, depth + 1, data || DATA.contains(&key.as_str()))
-            }),
+                map.iter().try_for_each(|(key, value)| {
+                    if place == Place::Schema {
+                        keyword(key, value)?;
+                    }
+                    self.visit(value, depth + 1, place.below(key))
+                })
+            }
             _ => Ok(()),
         }
     }
 }
 
-/// Bounds of single keywords. A property of such a name has another kind of value.
+/// Properties of an object that may be left out: each can follow each before it.
+fn optional(schema: &Map<String, Value>) -> usize {
+    let Some(Value::Object(properties)) = schema.get("properties") else { return 0 };
+    let required: BTreeSet<&str> = match schema.get("required") {
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
+        _ => BTreeSet::new(),
+    };
+    properties.keys().filter(|name| !required.contains(name.as_str())).count()
+}
+
+/// Bounds of single keywords.
 fn keyword(key: &str, value: &Value) -> Result<()> {
     let pattern =
         |text: &str| within("bytes of a pattern", text.len(), limits::MAX_SCHEMA_PATTERN_BYTES);
@@ -109,7 +124,10 @@ mod tests {
     }
 
     fn checked(schema: Value) -> Result<()> {
-        check(&Grammar { reasoning: false, answers: vec![Answer::JsonSchema(schema)] })
+        check(&Grammar {
+            reasoning: false,
+            answers: vec![Answer::JsonSchema { schema, strict: false }],
+        })
     }
 
     #[rstest]
@@ -119,11 +137,19 @@ mod tests {
     #[case(json!({"const": {"enum": vec![0; 2_000]}}))]
     #[case(nested(limits::MAX_SCHEMA_DEPTH))]
     #[case(json!({"enum": vec![0; limits::MAX_SCHEMA_CHOICES]}))]
+    #[case(json!({"properties": properties(limits::MAX_SCHEMA_OPTIONAL)}))]
+    #[case(json!({"properties": properties(limits::MAX_SCHEMA_OPTIONAL + 1), "required": ["p7"]}))]
     fn fit(#[case] schema: Value) {
         assert_eq!(checked(schema), Ok(()));
     }
 
+    fn properties(count: usize) -> Value {
+        (0..count).map(|i| (format!("p{i}"), json!({}))).collect::<Map<_, _>>().into()
+    }
+
     #[rstest]
+    #[case(json!({"properties": properties(limits::MAX_SCHEMA_OPTIONAL + 1)}), "optional properties")]
+    #[case(json!({"properties": {"default": {"maxLength": 1u64 << 40}}}), "maxLength")]
     #[case(nested(limits::MAX_SCHEMA_DEPTH + 1), "nesting")]
     #[case(json!({"enum": vec![0; limits::MAX_SCHEMA_CHOICES + 1]}), "alternatives of enum")]
     #[case(json!({"items": {"anyOf": vec![json!({}); 1_001]}}), "alternatives of anyOf")]

@@ -27,7 +27,7 @@ fn compile(grammar: &Grammar, start: Channel) -> Result<Matcher, Error> {
 }
 
 fn json_schema(schema: Value) -> Grammar {
-    Grammar { reasoning: false, answers: vec![Answer::JsonSchema(schema)] }
+    Grammar { reasoning: false, answers: vec![Answer::JsonSchema { schema, strict: false }] }
 }
 
 fn tool(name: &str, parameters: Value) -> Value {
@@ -71,6 +71,9 @@ fn accepts(grammar: &Grammar, start: Channel, text: &str) -> bool {
     "next": {"anyOf": [{"$ref": "#/$defs/n"}, {"type": "null"}]}}, "required": ["next"],
     "additionalProperties": false}}}),
     r#"{"next": {"next": null}}"#, r#"{"next": {"next": 1}}"#)]
+#[case(json!({"enum": [1_234_567_890_123_456_789_u64, 7]}), "1234567890123456789", "1234567890123456768")]
+#[case(json!({"oneOf": [{"const": 1}, {"const": 2}]}), "2", "3")]
+#[case(json!({"items": {"type": "string", "format": "path"}}), r#"["x"]"#, "[x]")]
 #[case(json!({}), r#"[{"a": "x"}]"#, "x")]
 fn schemas_are_kept(#[case] schema: Value, #[case] good: &str, #[case] bad: &str) {
     let grammar = json_schema(schema);
@@ -193,6 +196,49 @@ fn many(count: usize) -> Vec<Value> {
     (0..count).map(|i| json!({"properties": {format!("p{i}"): {"type": "integer"}}})).collect()
 }
 
+fn properties(count: usize) -> Value {
+    let property = |i| (format!("p{i}"), json!({"type": ["string", "null"]}));
+    (0..count).map(property).collect::<serde_json::Map<_, _>>().into()
+}
+
+#[test]
+fn as_many_optional_properties_as_are_allowed() {
+    let properties = properties(crate::limits::MAX_SCHEMA_OPTIONAL);
+    for additional in [true, false] {
+        let schema =
+            json!({"type": "object", "properties": properties, "additionalProperties": additional});
+        let grammar = json_schema(schema);
+        assert!(accepts(&grammar, Channel::Content, r#"{"p0": "x", "p1": null, "p998": ""}"#));
+        assert!(accepts(&grammar, Channel::Content, "{}"));
+        assert!(!accepts(&grammar, Channel::Content, r#"{"p1": "x", "p0": "x"}"#));
+    }
+}
+
+#[test]
+fn a_strict_schema_may_not_have_unknown_formats() {
+    let schema = json!({"type": "string", "format": "binary"});
+    assert!(accepts(&json_schema(schema.clone()), Channel::Content, r#""x""#));
+    let answers = vec![Answer::JsonSchema { schema, strict: true }];
+    let error = compile(&Grammar { reasoning: false, answers }, Channel::Content).unwrap_err();
+    assert!(
+        error.to_string().contains("the answer's format: ") && error.to_string().contains("binary")
+    );
+}
+
+#[test]
+fn the_tool_at_fault_is_named() {
+    let bad =
+        json!({"type": "object", "properties": {"b": {"type": "array", "uniqueItems": true}}});
+    let mut tools: Vec<Value> = ["x", "y", "z"].map(|name| tool(name, json!({}))).to_vec();
+    tools.insert(2, json!({"function": {"name": "bad", "parameters": bad, "strict": true}}));
+    let mut grammar = calls(tools, false, true);
+    grammar.answers.insert(0, Answer::Text);
+    let error = compile(&grammar, Channel::Content).unwrap_err();
+    let Error::Grammar { part, reason } = error else { panic!("{error:?}") };
+    assert_eq!(part, Part::Tool("bad".to_owned()));
+    assert!(reason.contains("uniqueItems"), "{reason}");
+}
+
 /// What takes long or fails must do so within the limits.
 #[rstest]
 #[case::unsupported(json!({"not": {"type": "string"}}))]
@@ -206,11 +252,14 @@ fn many(count: usize) -> Vec<Value> {
 #[case::overlapping(json!({"oneOf": [{"type": "integer"}, {"type": "number"}]}))]
 #[case::bad_regex(json!({"type": "string", "pattern": "("}))]
 #[case::lookahead(json!({"type": "string", "pattern": "(?=a)b"}))]
+#[case::inexact(json!({"items": {"const": 1_234_567_890_123_456_789_u64}}))]
+#[case::many_optional(json!({"properties": properties(1_001)}))]
 #[case::products(json!({"allOf": vec![json!({"anyOf": many(30)}); 30]}))]
 fn refused(#[case] schema: Value) {
     let error = compile(&json_schema(schema), Channel::Content).unwrap_err();
-    let Error::Request(reason) = error else { panic!("{error:?}") };
+    let Error::Grammar { part: Part::Format, reason } = error else { panic!("{error:?}") };
     assert!(!reason.contains("backtrace") && !reason.contains("panic"), "{reason}");
+    assert!(!reason.contains("option"), "advice for users of a library: {reason}");
 }
 
 /// What might take long: it is refused, or its first steps are taken, in any case soon.

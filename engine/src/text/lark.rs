@@ -3,12 +3,16 @@
 //! Names of models and of clients reach a grammar only through [`literal`] and JSON, so nothing that
 //! they contain is read as grammar.
 
+mod schema;
+
 use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
+pub(crate) use schema::{Keeping, Place};
+
 use super::Tokenizer;
-use crate::limits;
+use crate::{Error, Result, limits};
 
 /// A grammar in the making.
 #[derive(Debug)]
@@ -16,12 +20,14 @@ pub(crate) struct Lark<'a> {
     tokenizer: &'a Tokenizer,
     text: String,
     names: usize,
+    /// Why it cannot be.
+    refusal: Option<Error>,
 }
 
 impl<'a> Lark<'a> {
     /// A grammar without rules, for the tokens of `tokenizer`.
     pub fn new(tokenizer: &'a Tokenizer) -> Self {
-        Self { tokenizer, text: String::new(), names: 0 }
+        Self { tokenizer, text: String::new(), names: 0, refusal: None }
     }
 
     /// The tokenizer that the grammar is for.
@@ -30,8 +36,14 @@ impl<'a> Lark<'a> {
     }
 
     /// The grammar, which begins with `start`.
-    pub fn finish(self, start: &str) -> String {
-        format!("start: {start}\n{}", self.text)
+    ///
+    /// # Errors
+    /// [`Error::Request`] where one of its schemas cannot be kept.
+    pub fn finish(self, start: &str) -> Result<String> {
+        match self.refusal {
+            None => Ok(format!("start: {start}\n{}", self.text)),
+            Some(refusal) => Err(refusal),
+        }
     }
 
     /// Adds a rule; returns its name.
@@ -61,16 +73,24 @@ impl<'a> Lark<'a> {
         name
     }
 
-    /// JSON that `schema` allows; `lenient` passes over keywords that cannot be honoured.
-    pub fn json(&mut self, schema: &Value, lenient: bool) -> String {
+    /// JSON that `schema` allows, as far as it can be kept. What is refused is told at the end.
+    pub fn json(&mut self, schema: &Value, keeping: Keeping) -> String {
+        if let Some(texts) = schema.as_object().and_then(schema::spelled) {
+            let texts: Vec<String> = texts.iter().map(|text| literal(text)).collect();
+            return self.rule(&texts.join(" | "));
+        }
+        let schema = schema::kept(schema, Place::Schema, keeping).unwrap_or_else(|refusal| {
+            self.refusal.get_or_insert(refusal);
+            Value::Null
+        });
         let mut schema = match schema {
-            Value::Object(map) => map.clone(),
+            Value::Object(map) => map,
             Value::Bool(false) => Map::from_iter([("enum".to_owned(), Value::Array(Vec::new()))]),
             _ => Map::new(),
         };
         let options = json!({
             "whitespace_pattern": format!(r"[\x20\n\r\t]{{1,{}}}", limits::MAX_JSON_SPACE),
-            "lenient": lenient,
+            "lenient": keeping == Keeping::Lenient,
         });
         schema.insert("x-guidance".to_owned(), options);
         self.rule(&format!("%json {}", Value::Object(schema)))

@@ -47,7 +47,7 @@ pub(super) fn is_exclusive(grammar: &Grammar) -> bool {
     !grammar.answers.iter().any(|answer| match answer {
         Answer::Text => true,
         Answer::Calls(calls) => calls.after_text,
-        Answer::JsonObject | Answer::JsonSchema(_) => false,
+        Answer::JsonObject | Answer::JsonSchema { .. } => false,
     })
 }
 
@@ -55,7 +55,9 @@ fn of_format(format: &Format) -> Option<Answer> {
     match format {
         Format::Text => None,
         Format::JsonObject => Some(Answer::JsonObject),
-        Format::JsonSchema(schema) => Some(Answer::JsonSchema(schema.clone())),
+        Format::JsonSchema { schema, strict } => {
+            Some(Answer::JsonSchema { schema: schema.clone(), strict: *strict })
+        }
     }
 }
 
@@ -90,7 +92,7 @@ mod tests {
         let told = |answer: &Answer| match answer {
             Answer::Text => "text".to_owned(),
             Answer::JsonObject => "object".to_owned(),
-            Answer::JsonSchema(_) => "schema".to_owned(),
+            Answer::JsonSchema { .. } => "schema".to_owned(),
             Answer::Calls(calls) => format!(
                 "{}{} of {}",
                 if calls.after_text { "text? " } else { "" },
@@ -110,7 +112,7 @@ mod tests {
     #[case(ToolChoice::Required, true, Format::JsonObject, "one of 2")]
     #[case(ToolChoice::Named("g".into()), true, Format::Text, "one of 1")]
     #[case(ToolChoice::Auto, false, Format::JsonObject, "object | many of 2")]
-    #[case(ToolChoice::None, false, Format::JsonSchema(json!({})), "schema")]
+    #[case(ToolChoice::None, false, Format::JsonSchema { schema: json!({}), strict: true }, "schema")]
     fn grammars(
         #[case] choice: ToolChoice,
         #[case] one_call: bool,

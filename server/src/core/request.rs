@@ -55,7 +55,12 @@ pub enum Format {
     /// A JSON object.
     JsonObject,
     /// JSON that this schema allows.
-    JsonSchema(Value),
+    JsonSchema {
+        /// The schema.
+        schema: Value,
+        /// Refuse formats of strings that are unknown, which JSON Schema takes for remarks.
+        strict: bool,
+    },
 }
 
 /// What the model continues.

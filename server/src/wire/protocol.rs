@@ -19,6 +19,11 @@ pub trait Protocol: Debug + Send + Sync {
     /// # Errors
     /// 400 that names the field at fault.
     fn parse(&self, state: &AppState, body: &[u8]) -> ApiResult<Ask>;
+
+    /// The field that says what an answer has to look like.
+    fn format_field(&self) -> &'static str {
+        "response_format"
+    }
 }
 
 /// A body as its protocol read it.

@@ -41,6 +41,8 @@ fn schemas() -> Vec<Value> {
         json!({"type": "boolean"}),
         json!({"const": {"a": [1, "x"]}}),
         json!({"enum": ["red", "green", 3, null, true]}),
+        json!({"enum": [1_234_567_890_123_456_789_u64]}),
+        json!({"type": "array", "maxItems": 2, "items": {"oneOf": [{"const": 1}, {"const": 2}]}}),
         json!({"type": "integer", "minimum": -5, "maximum": 1_000}),
         json!({"type": "integer", "minimum": 0, "exclusiveMaximum": 100, "multipleOf": 7}),
         json!({"type": "number", "exclusiveMinimum": 0, "maximum": 10, "multipleOf": 0.5}),
@@ -347,13 +349,35 @@ async fn what_cannot_be_enforced_is_refused() {
         (json!({"type": "string", "pattern": "("}), "("),
         (json!({"type": "string", "maxLength": 10_000_000}), "maxLength"),
         (json!({"description": "x".repeat(2 << 20)}), "bytes"),
+        (
+            json!({"items": {"const": 1_234_567_890_123_456_789_u64}}),
+            "const: the number 1234567890123456789",
+        ),
+        (
+            json!({"type": "integer", "maximum": i64::MAX}),
+            "maximum: the number 9223372036854775807",
+        ),
+        (json!({"oneOf": [{"type": "integer"}, {"type": "number"}]}), "use anyOf"),
         (deep, "nesting"),
     ] {
         let (status, error) = server.ask(CHAT, &by_schema(&schema)).await;
         assert_eq!(status, 400, "{error}");
         let message = error["error"]["message"].as_str().expect("a message");
         assert!(message.contains(named), "{named}: {message}");
+        assert_eq!(error["error"]["param"], "response_format");
     }
+    let not = json!({"type": "json_schema", "name": "a", "schema": {"not": {}}});
+    let (status, error) =
+        server.ask("/v1/responses", &json!({"input": "Hi", "text": {"format": not}})).await;
+    assert_eq!((status, &error["error"]["param"]), (400, &json!("text.format")), "{error}");
+    let mut strict = tools();
+    strict[1]["function"]["strict"] = true.into();
+    strict[1]["function"]["parameters"]["properties"]["expression"] =
+        json!({"type": "array", "uniqueItems": true});
+    let (status, error) = server.ask(CHAT, &with(said("Hi"), &json!({"tools": strict}))).await;
+    assert_eq!((status, &error["error"]["param"]), (400, &json!("tools")), "{error}");
+    let message = error["error"]["message"].as_str().expect("a message");
+    assert!(message.starts_with("the tool \"calculator\": "), "{message}");
     let (status, health) = server.health().await;
     assert_eq!((status, &health["active"]), (200, &json!(0)));
 }

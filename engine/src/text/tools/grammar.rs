@@ -11,7 +11,10 @@ mod values;
 
 use serde_json::Value;
 
-use super::super::{ToolFormat, lark::Lark};
+use super::super::{
+    ToolFormat,
+    lark::{Keeping, Lark},
+};
 use crate::{Error, Result, limits};
 
 /// A tool that may be called.
@@ -40,6 +43,11 @@ impl<'a> Tool<'a> {
         let parameters = function.get("parameters").filter(|p| !p.is_null());
         let strict = function.get("strict").and_then(Value::as_bool) == Some(true);
         Ok(Self { name, parameters, strict })
+    }
+
+    /// What is done about keywords that cannot be kept.
+    fn keeping(&self) -> Keeping {
+        if self.strict { Keeping::Strict } else { Keeping::Lenient }
     }
 
     /// The tool's name where the format can write it.

@@ -40,6 +40,10 @@ impl Protocol for Messages {
         let reply = Box::new(Answering::new(model.clone(), shows_thinking));
         Ok(Ask { model, stream, request, reply })
     }
+
+    fn format_field(&self) -> &'static str {
+        "output_config.format"
+    }
 }
 
 /// Takes the mark of a prompt's reusable part. The prompt cache finds such parts by itself, so it

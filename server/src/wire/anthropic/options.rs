@@ -162,7 +162,7 @@ fn read_format(at: &str, value: Value) -> ApiResult<Format> {
     }
     let schema = format.object("schema")?.ok_or_else(|| missing(&format.label("schema")))?;
     format.finish()?;
-    Ok(Format::JsonSchema(schema.into()))
+    Ok(Format::JsonSchema { schema: schema.into(), strict: false })
 }
 
 /// Variables for the template. One that does not know them leaves them out.

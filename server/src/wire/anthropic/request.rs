@@ -94,7 +94,7 @@ fn check_prefill(chat: &Chat, format: &Format) -> ApiResult<()> {
         _ if chat.thinking == Some(true) => "thinking is on",
         _ if forced => "tool_choice asks for a tool",
         Format::Text => return Ok(()),
-        Format::JsonObject | Format::JsonSchema(_) => "an output format is set",
+        Format::JsonObject | Format::JsonSchema { .. } => "an output format is set",
     };
     let message = format!("messages: the last one must not be of role assistant while {why}");
     Err(ApiError::field("messages", message))

@@ -30,7 +30,8 @@ pub fn take(body: &mut Fields) -> ApiResult<Format> {
     }
 }
 
-/// Reads `{"name": …, "schema": …}`. The schema is kept whatever `strict` says.
+/// Reads `{"name": …, "schema": …}`. The schema is kept whatever `strict` says, which
+/// only decides about unknown formats.
 fn schema(map: &Map<String, Value>) -> ApiResult<Format> {
     let refuse = |text: String| Err(ApiError::field(NAME, format!("{NAME}.json_schema.{text}")));
     for (key, value) in map {
@@ -48,7 +49,10 @@ fn schema(map: &Map<String, Value>) -> ApiResult<Format> {
     match (map.get("name"), map.get("schema")) {
         (None, _) => refuse("name is missing".into()),
         (_, None) => refuse("schema is missing".into()),
-        (_, Some(schema)) => Ok(Format::JsonSchema(schema.clone())),
+        (_, Some(schema)) => {
+            let strict = map.get("strict") == Some(&Value::Bool(true));
+            Ok(Format::JsonSchema { schema: schema.clone(), strict })
+        }
     }
 }
 
@@ -73,7 +77,9 @@ mod tests {
     #[case(json!({"type": "text"}), Format::Text)]
     #[case(json!({"type": "json_object"}), Format::JsonObject)]
     #[case(json!({"type": "json_schema", "json_schema": {"name": "a-1", "schema": {"type": "null"}, "strict": true}}),
-        Format::JsonSchema(json!({"type": "null"})))]
+        Format::JsonSchema { schema: json!({"type": "null"}), strict: true })]
+    #[case(json!({"type": "json_schema", "json_schema": {"name": "a", "schema": {}, "strict": null}}),
+        Format::JsonSchema { schema: json!({}), strict: false })]
     fn formats(#[case] format: Value, #[case] want: Format) {
         assert_eq!(parse(&format).unwrap(), want);
     }

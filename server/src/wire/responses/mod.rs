@@ -30,6 +30,10 @@ impl Protocol for Responses {
     fn parse(&self, state: &AppState, body: &[u8]) -> ApiResult<Ask> {
         request::parse(state, body)
     }
+
+    fn format_field(&self) -> &'static str {
+        "text.format"
+    }
 }
 
 /// A fresh id; `prefix` tells what it is of.

@@ -192,10 +192,10 @@ fn format(given: Value) -> ApiResult<Format> {
         "json_schema" => {
             format.required_string("name")?;
             format.string("description")?;
-            format.bool("strict", false)?;
+            let strict = format.bool("strict", false)?;
             let schema = format.object("schema")?;
             let schema = schema.ok_or_else(|| missing("text.format.schema"))?;
-            (format, Format::JsonSchema(schema.into()))
+            (format, Format::JsonSchema { schema: schema.into(), strict })
         }
         _ => {
             let at = "text.format.type";

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{Tool, values};
 use crate::{
     Result, limits,
-    text::lark::{Lark, Text, literal},
+    text::lark::{Keeping, Lark, Text, literal},
 };
 
 /// Surrounds strings.
@@ -21,7 +21,7 @@ pub(super) fn call(lark: &mut Lark<'_>, tool: &Tool<'_>) -> Result<String> {
     let root = tool.parameters.unwrap_or(&none);
     let object = values::resolve(root, root);
     let mut writer =
-        Writer { lark, root, lenient: !tool.strict, references: BTreeMap::new(), any: None };
+        Writer { lark, root, keeping: tool.keeping(), references: BTreeMap::new(), any: None };
     let arguments = match object.get("properties") {
         Some(Value::Object(properties)) => writer.object(object, properties, 0),
         _ => literal("{}"),
@@ -38,7 +38,7 @@ fn is_word(c: char) -> bool {
 struct Writer<'a, 'b> {
     lark: &'a mut Lark<'b>,
     root: &'a Value,
-    lenient: bool,
+    keeping: Keeping,
     /// Rules of the schemas that references lead to.
     references: BTreeMap<String, String>,
     any: Option<String>,
@@ -110,7 +110,7 @@ impl Writer<'_, '_> {
         for key in ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"] {
             own.extend(schema.get(key).map(|value| (key.to_owned(), value.clone())));
         }
-        self.lark.json(&own.into(), self.lenient)
+        self.lark.json(&own.into(), self.keeping)
     }
 
     fn string(&mut self, min: usize, max: Option<usize>) -> String {
@@ -234,7 +234,7 @@ impl Writer<'_, '_> {
         let name = self.lark.reserve();
         self.any = Some(name.clone());
         let string = self.string(0, None);
-        let scalar = self.lark.json(&json!({"type": ["number", "boolean", "null"]}), self.lenient);
+        let scalar = self.lark.json(&json!({"type": ["number", "boolean", "null"]}), self.keeping);
         let list = self.list(&name, 0, None);
         let object = self.any_object();
         self.lark.define(&name, &format!("{string} | {scalar} | {list} | {object}"));

@@ -14,7 +14,7 @@ pub(super) fn call(lark: &mut Lark<'_>, tool: &Tool<'_>) -> String {
     {
         map.entry("type").or_insert_with(|| "object".into());
     }
-    let arguments = lark.json(&schema, !tool.strict);
+    let arguments = lark.json(&schema, tool.keeping());
     let parts = [
         literal(&format!("\n{{\"name\": {name}, \"arguments\": ")),
         arguments,

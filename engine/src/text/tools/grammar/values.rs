@@ -78,7 +78,7 @@ pub(super) fn until(
         }
         Kind::Text(min, max) => lark.until(&Text { min, max, without }, before, end),
         Kind::Json => {
-            let value = lark.json(&rooted(root, schema), !tool.strict);
+            let value = lark.json(&rooted(root, schema), tool.keeping());
             lark.rule(&format!("{value} {close}"))
         }
     }

@@ -37,7 +37,7 @@ fn everything_that_is_honoured_arrives() {
     let Request { sampling, stop, format, adapters, max_tokens, .. } = parsed.request;
     assert_eq!((sampling.temperature, sampling.top_p, sampling.top_k), (1.0, 0.5, 4));
     assert_eq!((max_tokens, stop), (7, vec!["a".to_owned(), "b".to_owned()]));
-    assert_eq!(format, Format::JsonSchema(json!({"type": "object"})));
+    assert_eq!(format, Format::JsonSchema { schema: json!({"type": "object"}), strict: false });
     assert_eq!(adapters, Some(vec!["x".to_owned(), "y".to_owned()]));
     let Prompt::Chat(chat) = parsed.request.prompt else { panic!("not a chat") };
     assert_eq!((chat.messages.len(), chat.tools.len(), chat.one_call), (2, 1, true));
