@@ -46,6 +46,11 @@ impl<'a> Lark<'a> {
         }
     }
 
+    /// Notes why the grammar cannot be; the first reason counts.
+    pub fn refuse(&mut self, reason: String) {
+        self.refusal.get_or_insert(Error::Request(reason));
+    }
+
     /// Adds a rule; returns its name.
     pub fn rule(&mut self, body: &str) -> String {
         let name = self.reserve();

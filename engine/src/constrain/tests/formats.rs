@@ -113,13 +113,39 @@ fn names_that_a_format_cannot_write(#[case] format: ToolFormat, #[case] name: &s
     let (_, compiler) = speaking(format);
     let refused = |tool| {
         let grammar = calls(vec![tool], true, false);
-        matches!(compiler.compile(&grammar, Channel::Content), Err(Error::Request(_)))
+        matches!(
+            compiler.compile(&grammar, Channel::Content),
+            Err(Error::Grammar { part: Part::Tool(_), .. })
+        )
     };
     assert!(refused(tool(name, Value::Null)));
     let parameters = json!({"properties": {"a\"b>\n": {}}, "required": ["a\"b>\n"]});
     if format != ToolFormat::Gemma4 {
         assert!(refused(tool("f", parameters)));
     }
+}
+
+/// Keywords that such a format's grammar does not know.
+#[rstest]
+fn what_a_format_does_not_keep_is_refused_if_strict(
+    #[values(ToolFormat::Gemma4, ToolFormat::MiniCpm5, ToolFormat::Qwen3Coder)] format: ToolFormat,
+    #[values(
+        json!({"type": "string", "pattern": "^a$"}),
+        json!({"type": ["string", "null"], "format": "uuid"}),
+        json!({"type": "array", "items": {"type": "integer"}, "uniqueItems": true}),
+        json!({"type": "integer", "maximum": i64::MAX})
+    )]
+    parameter: Value,
+) {
+    let (_, compiler) = speaking(format);
+    let compiles = |strict: bool, parameter: &Value| {
+        let mut tool = tool("f", json!({"type": "object", "properties": {"a": parameter}}));
+        tool["function"]["strict"] = strict.into();
+        compiler.compile(&calls(vec![tool], true, false), Channel::Content).is_ok()
+    };
+    assert!(compiles(false, &parameter));
+    assert!(!compiles(true, &parameter));
+    assert!(compiles(true, &json!({"anyOf": [{"enum": ["a", "b"]}, {"type": "null"}]})));
 }
 
 #[test]

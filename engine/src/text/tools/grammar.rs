@@ -7,6 +7,7 @@ mod gemma4;
 mod json;
 mod minicpm5;
 mod qwen3_coder;
+mod unkept;
 mod values;
 
 use serde_json::Value;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{Tool, values};
+use super::{Tool, unkept, values};
 use crate::{
     Result, limits,
-    text::lark::{Keeping, Lark, Text, literal},
+    text::lark::{Lark, Text, literal},
 };
 
 /// Surrounds strings.
@@ -20,8 +20,8 @@ pub(super) fn call(lark: &mut Lark<'_>, tool: &Tool<'_>) -> Result<String> {
     let none = json!({});
     let root = tool.parameters.unwrap_or(&none);
     let object = values::resolve(root, root);
-    let mut writer =
-        Writer { lark, root, keeping: tool.keeping(), references: BTreeMap::new(), any: None };
+    let mut writer = Writer { lark, root, tool, references: BTreeMap::new(), any: None };
+    unkept::refuse(writer.lark, tool, object);
     let arguments = match object.get("properties") {
         Some(Value::Object(properties)) => writer.object(object, properties, 0),
         _ => literal("{}"),
@@ -38,7 +38,7 @@ fn is_word(c: char) -> bool {
 struct Writer<'a, 'b> {
     lark: &'a mut Lark<'b>,
     root: &'a Value,
-    keeping: Keeping,
+    tool: &'a Tool<'a>,
     /// Rules of the schemas that references lead to.
     references: BTreeMap<String, String>,
     any: Option<String>,
@@ -53,6 +53,7 @@ impl Writer<'_, '_> {
         if let Some(path) = schema.get("$ref").and_then(Value::as_str) {
             return self.reference(path, depth);
         }
+        unkept::refuse(self.lark, self.tool, schema);
         let values = match (schema.get("enum"), schema.get("const")) {
             (_, Some(value)) => Some(std::slice::from_ref(value)),
             (Some(Value::Array(values)), None) if !values.is_empty() => Some(values.as_slice()),
@@ -110,7 +111,7 @@ impl Writer<'_, '_> {
         for key in ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"] {
             own.extend(schema.get(key).map(|value| (key.to_owned(), value.clone())));
         }
-        self.lark.json(&own.into(), self.keeping)
+        self.lark.json(&own.into(), self.tool.keeping())
     }
 
     fn string(&mut self, min: usize, max: Option<usize>) -> String {
@@ -234,7 +235,8 @@ impl Writer<'_, '_> {
         let name = self.lark.reserve();
         self.any = Some(name.clone());
         let string = self.string(0, None);
-        let scalar = self.lark.json(&json!({"type": ["number", "boolean", "null"]}), self.keeping);
+        let scalar =
+            self.lark.json(&json!({"type": ["number", "boolean", "null"]}), self.tool.keeping());
         let list = self.list(&name, 0, None);
         let object = self.any_object();
         self.lark.define(&name, &format!("{string} | {scalar} | {list} | {object}"));

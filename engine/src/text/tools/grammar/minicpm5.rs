@@ -13,7 +13,7 @@ pub(super) fn call(lark: &mut Lark<'_>, tool: &Tool<'_>) -> Result<String> {
     let name = tool.written(|c| !c.is_control() && !"\"<>".contains(c))?;
     let mut parts = vec![literal(&format!("\"{name}\">"))];
     let writable = |name: &str| !name.contains(['"', '\n']);
-    for parameter in values::parameters(tool, writable)? {
+    for parameter in values::parameters(lark, tool, writable)? {
         let open = literal(&format!("<param name=\"{}\">", parameter.name));
         let value = values::until(lark, tool, parameter.schema, ("", "</param>"), &WITHOUT);
         let optional = if parameter.required { "" } else { "?" };

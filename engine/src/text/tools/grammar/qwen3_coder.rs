@@ -14,7 +14,7 @@ pub(super) fn call(lark: &mut Lark<'_>, tool: &Tool<'_>) -> Result<String> {
     let writable = |c: char| !c.is_whitespace() && !c.is_control() && !"<>".contains(c);
     let name = tool.written(writable)?;
     let mut parts = vec![literal(&format!("\n<function={name}>\n"))];
-    for parameter in values::parameters(tool, |name| name.chars().all(writable))? {
+    for parameter in values::parameters(lark, tool, |name| name.chars().all(writable))? {
         let open = literal(&format!("<parameter={}>\n", parameter.name));
         let value = values::until(lark, tool, parameter.schema, ("\n", "</parameter>"), &WITHOUT);
         let optional = if parameter.required { "" } else { "?" };

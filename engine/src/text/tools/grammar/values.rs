@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Tool;
+use super::{Tool, unkept};
 use crate::{
     Error, Result,
     text::lark::{Lark, Text, literal},
@@ -10,6 +10,8 @@ use crate::{
 
 /// References that are followed to find a schema's type.
 const MAX_HOPS: usize = 16;
+/// How null is written, and the name of its type.
+const NULL: &str = "null";
 
 /// A parameter of a tool.
 pub(super) struct Parameter<'a> {
@@ -34,11 +36,13 @@ enum Kind {
 /// # Errors
 /// [`Error::Request`] for a required one that it cannot write.
 pub(super) fn parameters<'a>(
+    lark: &mut Lark<'_>,
     tool: &Tool<'a>,
     writable: impl Fn(&str) -> bool,
 ) -> Result<Vec<Parameter<'a>>> {
     let Some(root) = tool.parameters else { return Ok(Vec::new()) };
     let object = resolve(root, root);
+    unkept::refuse(lark, tool, object);
     let required: Vec<&str> = object
         .get("required")
         .and_then(Value::as_array)
@@ -76,7 +80,10 @@ pub(super) fn until(
             let texts: Vec<String> = texts.iter().map(|text| literal(text)).collect();
             lark.rule(&format!("({}) {close}", texts.join(" | ")))
         }
-        Kind::Text(min, max) => lark.until(&Text { min, max, without }, before, end),
+        Kind::Text(min, max) => {
+            unkept::refuse_in_text(lark, tool, root, schema);
+            lark.until(&Text { min, max, without }, before, end)
+        }
         Kind::Json => {
             let value = lark.json(&rooted(root, schema), tool.keeping());
             lark.rule(&format!("{value} {close}"))
@@ -110,18 +117,19 @@ pub(super) fn rooted(root: &Value, schema: &Value) -> Value {
 
 fn kind(root: &Value, schema: &Value) -> Kind {
     let schema = resolve(root, schema);
+    if let Some(texts) = words(root, schema, 0).filter(|texts| texts.iter().any(|t| t != NULL)) {
+        return Kind::OneOf(texts);
+    }
     let values = match (schema.get("enum"), schema.get("const")) {
         (_, Some(value)) => std::slice::from_ref(value),
         (Some(Value::Array(values)), None) => values.as_slice(),
         _ => &[],
     };
-    let texts: Option<Vec<String>> =
-        values.iter().map(|value| value.as_str().map(str::to_owned)).collect();
-    match texts {
-        Some(texts) if !texts.is_empty() => return Kind::OneOf(texts),
-        None if values.iter().any(Value::is_string) => return Kind::Text(0, None),
-        None => return Kind::Json,
-        Some(_) => {}
+    if values.iter().any(Value::is_string) {
+        return Kind::Text(0, None);
+    }
+    if !values.is_empty() {
+        return Kind::Json;
     }
     if !may_be_text(root, schema, 0) {
         return Kind::Json;
@@ -131,6 +139,28 @@ fn kind(root: &Value, schema: &Value) -> Kind {
         schema.get(key).and_then(Value::as_u64).filter(|_| only).map(|n| n as usize)
     };
     Kind::Text(count("minLength").unwrap_or(0), count("maxLength"))
+}
+
+/// The texts that stand for all values, where those are listed strings or null.
+fn words(root: &Value, schema: &Value, depth: usize) -> Option<Vec<String>> {
+    let schema = resolve(root, schema);
+    let word = |value: &Value| match value {
+        Value::Null => Some(NULL.to_owned()),
+        value => value.as_str().map(str::to_owned),
+    };
+    if let Some(value) = schema.get("const") {
+        return word(value).map(|word| vec![word]);
+    }
+    if let Some(Value::Array(values)) = schema.get("enum").filter(|_| depth <= MAX_HOPS) {
+        return values.iter().map(word).collect();
+    }
+    if schema.get("type").is_some_and(|kind| kind == NULL) {
+        return Some(vec![NULL.to_owned()]);
+    }
+    let choices = ["anyOf", "oneOf"].into_iter().find_map(|key| schema.get(key)?.as_array());
+    let choices = choices.filter(|_| depth <= MAX_HOPS)?;
+    let lists = choices.iter().map(|choice| words(root, choice, depth + 1));
+    Some(lists.collect::<Option<Vec<_>>>()?.concat())
 }
 
 /// Whether a string is among the values.
@@ -165,6 +195,11 @@ mod tests {
     #[case(json!({"type": ["string", "null"], "maxLength": 9}), Kind::Text(0, None))]
     #[case(json!({"enum": ["a", "b"]}), Kind::OneOf(vec!["a".into(), "b".into()]))]
     #[case(json!({"const": "a"}), Kind::OneOf(vec!["a".into()]))]
+    #[case(json!({"enum": ["a", null]}), Kind::OneOf(vec!["a".into(), "null".into()]))]
+    #[case(json!({"anyOf": [{"enum": ["a", "b"]}, {"type": "null"}]}), Kind::OneOf(vec!["a".into(), "b".into(), "null".into()]))]
+    #[case(json!({"anyOf": [{"enum": ["a"]}, {"type": "string"}]}), Kind::Text(0, None))]
+    #[case(json!({"type": "null"}), Kind::Json)]
+    #[case(json!({"enum": [null]}), Kind::Json)]
     #[case(json!({"enum": [1, 2]}), Kind::Json)]
     #[case(json!({"enum": [1, "b"]}), Kind::Text(0, None))]
     #[case(json!({"type": "integer"}), Kind::Json)]
