@@ -155,5 +155,19 @@ pub const MAX_REPO_NAME_BYTES: usize = 192;
 pub const MAX_TOKEN_FILE_BYTES: u64 = 4 << 10;
 /// Models of the hub's cache that are listed.
 pub const MAX_CACHED_MODELS: usize = 4_096;
+/// Revisions of one cached model that are listed.
+pub const MAX_CACHED_REVISIONS: usize = 1_024;
+/// Largest file that is fetched from a hub, in bytes.
+pub const MAX_HUB_FILE_BYTES: u64 = 1 << 40;
+/// Largest description of a model by a hub, in bytes.
+pub const MAX_HUB_INFO_BYTES: u64 = 16 << 20;
+/// Redirections that one request to a hub follows.
+pub const MAX_HUB_REDIRECTS: usize = 8;
+/// A hub that is silent for this long has broken off.
+pub const HUB_TIMEOUT: Duration = Duration::from_mins(1);
 /// Times that a broken connection to a hub is made again.
-pub const HUB_RETRIES: usize = 3;
+pub const HUB_RETRIES: u32 = 3;
+/// Time before that is done first; it doubles each time.
+pub const HUB_RETRY_DELAY: Duration = Duration::from_millis(300);
+/// Bytes of a file from a hub that are received at once.
+pub const HUB_BUFFER_BYTES: usize = 64 << 10;
