@@ -37,13 +37,13 @@ pub struct EngineOptions {
     pub adapters: Vec<AdapterSource>,
     /// Names of those that requests use that do not choose; several are combined.
     pub default_adapters: Vec<String>,
-    /// Prompt tokens per prefill call.
+    /// Prompt tokens per prefill call, at most [`limits::MAX_PROMPT_TOKENS`].
     pub prefill_step_size: usize,
     /// Which layers keep quantized keys and values.
     pub kv: KvQuantization,
-    /// Requests that may wait for a turn.
+    /// Requests that may wait for a turn, at most [`limits::MAX_QUEUE_LIMIT`].
     pub queue_limit: usize,
-    /// Sequences that run at once.
+    /// Sequences that run at once, at most [`limits::MAX_ACTIVE`].
     pub max_active: usize,
     /// Sequences that share the model's calls; 1 lets all take turns. `None` is
     /// [`limits::DEFAULT_MAX_BATCH`] on backends where a sequence's bits do not depend on its
@@ -163,6 +163,7 @@ impl Engine {
     /// [`Error::Adapter`] for files that are not as they have to be; [`Error::Memory`] for a model
     /// beyond the budget; [`Error::Request`] and [`Error::Kv`] for settings out of range.
     pub fn load(options: EngineOptions) -> Result<Self> {
+        check_counts(&options)?;
         if options.prompt_cache_dir.is_some() && options.prompt_cache_bytes == 0 {
             return Err(Error::Request(
                 "a folder for the prompt cache is of no use while prompt_cache_bytes is 0".into(),
@@ -189,7 +190,7 @@ impl Engine {
             let text = scope.spawn(|| load_text(&options.model_dir));
             let folder = scope.spawn(|| cache_folder(&options, &dir));
             let status = Arc::new(Status::new(options.memory_budget));
-            let (jobs, receiver) = std_mpsc::sync_channel(options.queue_limit.max(1));
+            let (jobs, receiver) = std_mpsc::sync_channel(options.queue_limit);
             let (loading, loaded) = std_mpsc::channel();
             let started = scheduler::spawn(Setup {
                 dir: Arc::clone(&dir),
@@ -238,7 +239,7 @@ impl Engine {
             eos_token_ids: tokenizer.eos_token_ids().clone(),
             kv: options.kv,
         };
-        let queue_limit = options.queue_limit.max(1);
+        let queue_limit = options.queue_limit;
         let jobs = Some(jobs);
         let worker = Some(worker);
         let mounting = Mutex::new(());
@@ -379,6 +380,21 @@ impl Shared {
         request.max_tokens = demand.max_tokens as usize;
         Ok(estimate)
     }
+}
+
+/// Refuses counts out of range: a queue, for one, takes its memory at once.
+fn check_counts(options: &EngineOptions) -> Result<()> {
+    let counts = [
+        ("queue_limit", options.queue_limit, limits::MAX_QUEUE_LIMIT),
+        ("max_active", options.max_active, limits::MAX_ACTIVE),
+        ("prefill_step_size", options.prefill_step_size, limits::MAX_PROMPT_TOKENS),
+    ];
+    for (name, n, most) in counts {
+        if !(1..=most).contains(&n) {
+            return Err(Error::Request(format!("{name} must be from 1 to {most}, got {n}")));
+        }
+    }
+    Ok(())
 }
 
 fn load_text(dir: &Path) -> Result<(Tokenizer, Option<ChatTemplate>)> {
@@ -613,4 +629,26 @@ pub struct DiskHealth {
     pub evictions: u64,
     /// Files that were damaged, or belong to another model, setting or build.
     pub rejected: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(|o: &mut EngineOptions| o.queue_limit = 0, "queue_limit must be from 1 to 16384, got 0")]
+    #[case(|o: &mut EngineOptions| o.queue_limit = 2_000_000_000, "queue_limit")]
+    #[case(|o: &mut EngineOptions| o.max_active = 0, "max_active")]
+    #[case(|o: &mut EngineOptions| o.max_active = limits::MAX_ACTIVE + 1, "max_active")]
+    #[case(|o: &mut EngineOptions| o.prefill_step_size = 0, "prefill_step_size")]
+    fn counts_out_of_range_are_refused(
+        #[case] set: impl FnOnce(&mut EngineOptions),
+        #[case] says: &str,
+    ) {
+        let mut options = EngineOptions::new("no/such/model");
+        set(&mut options);
+        let refused = Engine::load(options).err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(refused.contains(says), "{refused}");
+    }
 }

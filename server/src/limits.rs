@@ -5,6 +5,10 @@ use std::time::Duration;
 
 /// Largest request body unless `--max-body-bytes` says otherwise.
 pub const DEFAULT_MAX_BODY_BYTES: usize = 16 << 20;
+/// Most that `--max-body-bytes` may allow.
+pub const MAX_BODY_BYTES: usize = 1 << 30;
+/// Longest time that a flag may set.
+pub const MAX_TIMEOUT: Duration = Duration::from_hours(365 * 24);
 /// A request's body must have arrived after this long, unless `--body-timeout` says otherwise.
 pub const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// A request's head must have arrived after this long, unless `--header-timeout` says otherwise.
@@ -22,6 +26,8 @@ pub const MAX_BODY_BYTES_AT_ONCE: usize = 256 << 20;
 pub const BODY_ROOM_BYTES: usize = 4 << 10;
 /// Open connections unless `--max-connections` says otherwise.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 512;
+/// Most that `--max-connections` may allow.
+pub const MAX_CONNECTIONS: usize = 1 << 16;
 /// Time to tell a client that there are too many connections.
 pub const REJECT_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause after `accept` failed, e.g. for want of file descriptors.
@@ -96,8 +102,12 @@ pub const MAX_METADATA_KEY_CHARS: usize = 64;
 pub const MAX_METADATA_VALUE_CHARS: usize = 512;
 /// Stored responses, in bytes, unless `--responses-bytes` says otherwise.
 pub const DEFAULT_RESPONSES_BYTES: usize = 64 << 20;
+/// Most that `--responses-bytes` may allow.
+pub const MAX_RESPONSES_BYTES: usize = 1 << 40;
 /// Stored responses unless `--responses-entries` says otherwise.
 pub const DEFAULT_RESPONSES: usize = 1_024;
+/// Most that `--responses-entries` may allow.
+pub const MAX_RESPONSES: usize = 1 << 20;
 /// How long a response is stored unless `--responses-ttl` says otherwise.
 pub const DEFAULT_RESPONSES_TTL: Duration = Duration::from_hours(24);
 /// Bytes that a stored response takes beside its text.
