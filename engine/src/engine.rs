@@ -135,10 +135,11 @@ struct Shared {
     /// Made for the first grammar.
     compiler: OnceLock<Result<Compiler>>,
     /// Both are present until the engine is dropped.
-    jobs: Option<std_mpsc::SyncSender<Job>>,
+    jobs: Option<std_mpsc::Sender<Job>>,
     worker: Option<thread::JoinHandle<()>>,
     status: Arc<Status>,
     queue_limit: usize,
+    max_active: usize,
 }
 
 impl Drop for Shared {
@@ -190,7 +191,8 @@ impl Engine {
             let text = scope.spawn(|| load_text(&options.model_dir));
             let folder = scope.spawn(|| cache_folder(&options, &dir));
             let status = Arc::new(Status::new(options.memory_budget));
-            let (jobs, receiver) = std_mpsc::sync_channel(options.queue_limit);
+            // Bounded by the count of those that wait.
+            let (jobs, receiver) = std_mpsc::channel();
             let (loading, loaded) = std_mpsc::channel();
             let started = scheduler::spawn(Setup {
                 dir: Arc::clone(&dir),
@@ -260,6 +262,7 @@ impl Engine {
             worker,
             status,
             queue_limit,
+            max_active: options.max_active.max(1),
         };
         let (ready, wait) = std_mpsc::sync_channel(0);
         // Where the thread is gone, the first request tells.
@@ -322,24 +325,15 @@ impl Engine {
         let Some(jobs) = &shared.jobs else {
             return Err(Error::ShuttingDown);
         };
-        shared.status.add_queued();
-        match jobs.try_send(job) {
-            Ok(()) => {
-                shared.controls.wake();
-                Ok(Generation { events: reader })
-            }
-            Err(e) => {
-                shared.status.remove_queued();
-                Err(match e {
-                    std_mpsc::TrySendError::Full(_) => {
-                        Error::QueueFull { limit: shared.queue_limit }
-                    }
-                    std_mpsc::TrySendError::Disconnected(_) => {
-                        Error::WorkerDied("restart the process".into())
-                    }
-                })
-            }
+        if !shared.status.try_queue(shared.queue_limit, shared.max_active) {
+            return Err(Error::QueueFull { limit: shared.queue_limit });
         }
+        if jobs.send(job).is_err() {
+            shared.status.remove_queued();
+            return Err(Error::WorkerDied("restart the process".into()));
+        }
+        shared.controls.wake();
+        Ok(Generation { events: reader })
     }
 
     /// What a request takes at most, as admission counts it; `None` where the family does not say.
@@ -375,14 +369,14 @@ impl Shared {
         let Some(memory) = &self.memory else { return Ok(Estimate::default()) };
         let demand = self.demand(request);
         // Those that came at run time take room too.
-        let memory = MemoryModel { adapters: self.status.adapter_bytes(), ..memory.clone() };
+        let memory = MemoryModel { adapters: self.status.adapter_memory(), ..memory.clone() };
         let (demand, estimate) = memory.admit(demand, self.memory_budget, request.may_shorten)?;
         request.max_tokens = demand.max_tokens as usize;
         Ok(estimate)
     }
 }
 
-/// Refuses counts out of range: a queue, for one, takes its memory at once.
+/// Refuses counts out of range; none of them is taken for another.
 fn check_counts(options: &EngineOptions) -> Result<()> {
     let counts = [
         ("queue_limit", options.queue_limit, limits::MAX_QUEUE_LIMIT),
@@ -437,8 +431,9 @@ fn memory_model(
     adapters: &[(AdapterInfo, bool)],
 ) -> Option<MemoryModel> {
     let mut model = MemoryModel::of(dir, options.kv.clone()).ok()?;
-    let mounted = adapters.iter().filter(|(_, mounted)| *mounted);
-    model.adapters = mounted.map(|(info, _)| info.bytes).sum();
+    let mounted = || adapters.iter().filter(|(_, mounted)| *mounted).map(|(info, _)| info);
+    let work = mounted().map(|info| info.work_bytes).max();
+    model.adapters = mounted().map(|info| info.bytes).sum::<u64>() + work.unwrap_or(0);
     Some(model)
 }
 

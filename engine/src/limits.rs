@@ -93,7 +93,7 @@ pub const GRAMMAR_STACK_BYTES: usize = 512 << 20;
 
 /// Requests waiting for the MLX thread unless told otherwise.
 pub const DEFAULT_QUEUE_LIMIT: usize = 64;
-/// Most requests that may wait; room for each is taken at the start.
+/// Most requests that may wait for the MLX thread.
 pub const MAX_QUEUE_LIMIT: usize = 1 << 14;
 /// Sequences that run at once unless told otherwise.
 pub const DEFAULT_MAX_ACTIVE: usize = 16;

@@ -28,6 +28,7 @@ pub(crate) struct Status {
     queued: AtomicUsize,
     active: AtomicUsize,
     adapter_bytes: AtomicU64,
+    adapter_memory: AtomicU64,
     cache: CacheCounters,
     memory: MemoryCounts,
 }
@@ -67,6 +68,7 @@ impl Status {
             queued: AtomicUsize::new(0),
             active: AtomicUsize::new(0),
             adapter_bytes: AtomicU64::new(0),
+            adapter_memory: AtomicU64::new(0),
             cache: CacheCounters::default(),
             memory: MemoryCounts::default(),
         }
@@ -165,8 +167,13 @@ impl Status {
         self.abandoned.load(Relaxed)
     }
 
-    pub(crate) fn add_queued(&self) {
-        self.queued.fetch_add(1, Relaxed);
+    /// Takes a place among those that wait, of which there are `limit` beside those for whom a place
+    /// to run is free; false when there is none.
+    pub(crate) fn try_queue(&self, limit: usize, max_active: usize) -> bool {
+        let free = max_active.saturating_sub(self.active.load(Relaxed));
+        let most = limit.saturating_add(free);
+        let next = |queued: usize| (queued < most).then_some(queued + 1);
+        self.queued.fetch_update(Relaxed, Relaxed, next).is_ok()
     }
 
     pub(crate) fn remove_queued(&self) {
@@ -177,12 +184,15 @@ impl Status {
         self.active.store(n, Relaxed);
     }
 
-    pub(crate) fn adapter_bytes(&self) -> u64 {
-        self.adapter_bytes.load(Relaxed)
+    /// What adapters take of the memory budget.
+    pub(crate) fn adapter_memory(&self) -> u64 {
+        self.adapter_memory.load(Relaxed)
     }
 
-    pub(crate) fn set_adapter_bytes(&self, n: u64) {
-        self.adapter_bytes.store(n, Relaxed);
+    /// Bytes of adapters' tensors, and what they take of the memory budget.
+    pub(crate) fn set_adapter_bytes(&self, tensors: u64, memory: u64) {
+        self.adapter_bytes.store(tensors, Relaxed);
+        self.adapter_memory.store(memory, Relaxed);
     }
 
     /// What MLX holds, and held at most; asked on its own thread.
