@@ -167,12 +167,7 @@ impl Engine {
     /// [`Error::Adapter`] for files that are not as they have to be; [`Error::Memory`] for a model
     /// beyond the budget; [`Error::Request`] and [`Error::Kv`] for settings out of range.
     pub fn load(options: EngineOptions) -> Result<Self> {
-        check_counts(&options)?;
-        if options.prompt_cache_dir.is_some() && options.prompt_cache_bytes == 0 {
-            return Err(Error::Request(
-                "a folder for the prompt cache is of no use while prompt_cache_bytes is 0".into(),
-            ));
-        }
+        check_options(&options)?;
         let mut dir = ModelDir::open(&options.model_dir)?;
         let adapters::Start { infos, loaded: adapters } =
             adapters::read_all(&options.adapters, &mut dir)?;
@@ -379,8 +374,8 @@ impl Shared {
     }
 }
 
-/// Refuses counts out of range; none of them is taken for another.
-fn check_counts(options: &EngineOptions) -> Result<()> {
+/// Refuses counts out of range, none of which is taken for another, and what goes ill together.
+fn check_options(options: &EngineOptions) -> Result<()> {
     let counts = [
         ("queue_limit", options.queue_limit, limits::MAX_QUEUE_LIMIT),
         ("max_active", options.max_active, limits::MAX_ACTIVE),
@@ -390,6 +385,11 @@ fn check_counts(options: &EngineOptions) -> Result<()> {
         if !(1..=most).contains(&n) {
             return Err(Error::Request(format!("{name} must be from 1 to {most}, got {n}")));
         }
+    }
+    if options.prompt_cache_dir.is_some() && options.prompt_cache_bytes == 0 {
+        return Err(Error::Request(
+            "a folder for the prompt cache is of no use while prompt_cache_bytes is 0".into(),
+        ));
     }
     Ok(())
 }
