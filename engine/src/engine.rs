@@ -22,7 +22,7 @@ use crate::{
     memory::{Demand, Estimate, MemoryHealth, MemoryModel},
     models::Mutation,
     prompt_cache::{self, Folder},
-    scheduler::{self, Job, Loaded, LoadedModel, Setup, Status},
+    scheduler::{self, Job, Loaded, LoadedModel, Places, Setup, Status},
     text::{Channel, ChatTemplate, TextPipeline, Tokenizer},
     weights::{ModelDir, TensorInfo},
 };
@@ -135,10 +135,11 @@ struct Shared {
     /// Made for the first grammar.
     compiler: OnceLock<Result<Compiler>>,
     /// Both are present until the engine is dropped.
-    jobs: Option<std_mpsc::SyncSender<Job>>,
+    jobs: Option<std_mpsc::Sender<Job>>,
     worker: Option<thread::JoinHandle<()>>,
     status: Arc<Status>,
-    queue_limit: usize,
+    /// Requests that may run and wait at the same time.
+    capacity: usize,
 }
 
 impl Drop for Shared {
@@ -183,13 +184,15 @@ impl Engine {
             .get("max_position_embeddings")
             .and_then(serde_json::Value::as_u64)
             .map(|n| n as usize);
+        let places = Places::new(options.max_active, options.queue_limit);
         // Parsing a large tokenizer and building the model take about as long: do both at once.
         let (controls, control_receiver) = Controls::new();
         let (parts, started, jobs, status, loading) = thread::scope(|scope| {
             let text = scope.spawn(|| load_text(&options.model_dir));
             let folder = scope.spawn(|| cache_folder(&options, &dir));
-            let status = Arc::new(Status::new(options.memory_budget));
-            let (jobs, receiver) = std_mpsc::sync_channel(options.queue_limit.max(1));
+            let status = Arc::new(Status::new(options.memory_budget, places));
+            // `Places` bounds it.
+            let (jobs, receiver) = std_mpsc::channel();
             let (loading, loaded) = std_mpsc::channel();
             let started = scheduler::spawn(Setup {
                 dir: Arc::clone(&dir),
@@ -238,7 +241,6 @@ impl Engine {
             eos_token_ids: tokenizer.eos_token_ids().clone(),
             kv: options.kv,
         };
-        let queue_limit = options.queue_limit.max(1);
         let jobs = Some(jobs);
         let worker = Some(worker);
         let mounting = Mutex::new(());
@@ -258,7 +260,7 @@ impl Engine {
             jobs,
             worker,
             status,
-            queue_limit,
+            capacity: places.capacity(),
         };
         let (ready, wait) = std_mpsc::sync_channel(0);
         // Where the thread is gone, the first request tells.
@@ -300,45 +302,47 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Request`] for a field out of range and adapters that are not registered or do not
-    /// combine, [`Error::Memory`] for what the memory budget could not hold even if nothing else ran,
-    /// [`Error::QueueFull`], [`Error::ShuttingDown`],
+    /// combine, [`Error::PromptTooLong`], [`Error::Memory`] for what the memory budget could not hold
+    /// even if nothing else ran, [`Error::QueueFull`], [`Error::ShuttingDown`],
     /// [`Error::WorkerDied`].
-    pub fn submit(&self, mut request: GenerateRequest) -> Result<Generation> {
+    pub fn submit(&self, request: GenerateRequest) -> Result<Generation> {
+        let died = || Error::WorkerDied("restart the process".into());
+        self.submit_all(vec![request])?.pop().ok_or_else(died)
+    }
+
+    /// Queues several requests, all of them or none.
+    ///
+    /// # Errors
+    /// Those of [`Self::submit`] for any of them, and [`Error::Request`] for more than
+    /// [`Self::capacity`].
+    pub fn submit_all(&self, requests: Vec<GenerateRequest>) -> Result<Vec<Generation>> {
         let shared = &*self.shared;
-        check_request(&request, &shared.info)?;
-        if shared.status.is_draining() {
-            return Err(Error::ShuttingDown);
+        let (count, capacity) = (requests.len(), shared.capacity);
+        if count > capacity {
+            return Err(Error::Request(format!(
+                "{count} requests at once are more than the {capacity} that may run and wait here"
+            )));
         }
-        let adapters = shared.adapters.resolve(request.adapters.as_deref())?;
-        let cost = shared.admit(&mut request)?.into();
-        let pipeline = TextPipeline::new(&shared.tokenizer, &request.routing, &request.stop);
-        let matcher = request.grammar.as_ref().map(Constraint::matcher);
-        let (events, reader) = mpsc::channel(limits::EVENT_BUFFER);
-        let eos_token_ids = shared.info.eos_token_ids.clone();
-        let submitted = Instant::now();
-        let job =
-            Job { request, adapters, pipeline, matcher, events, eos_token_ids, submitted, cost };
+        let prepared = requests.into_iter().map(|request| shared.job(request));
+        let (queued, generations): (Vec<_>, Vec<_>) =
+            prepared.collect::<Result<Vec<_>>>()?.into_iter().unzip();
         let Some(jobs) = &shared.jobs else {
             return Err(Error::ShuttingDown);
         };
-        shared.status.add_queued();
-        match jobs.try_send(job) {
-            Ok(()) => {
-                shared.controls.wake();
-                Ok(Generation { events: reader })
-            }
-            Err(e) => {
-                shared.status.remove_queued();
-                Err(match e {
-                    std_mpsc::TrySendError::Full(_) => {
-                        Error::QueueFull { limit: shared.queue_limit }
-                    }
-                    std_mpsc::TrySendError::Disconnected(_) => {
-                        Error::WorkerDied("restart the process".into())
-                    }
-                })
+        shared.status.reserve(count)?;
+        for (sent, job) in queued.into_iter().enumerate() {
+            if jobs.send(job).is_err() {
+                shared.status.remove_queued(count - sent);
+                return Err(Error::WorkerDied("restart the process".into()));
             }
         }
+        shared.controls.wake();
+        Ok(generations)
+    }
+
+    /// Requests that may run and wait at the same time.
+    pub fn capacity(&self) -> usize {
+        self.shared.capacity
     }
 
     /// What a request takes at most, as admission counts it; `None` where the family does not say.
@@ -367,6 +371,24 @@ impl Shared {
             max_tokens: request.max_tokens as u64,
             step: step as u64,
         }
+    }
+
+    /// A request as the MLX thread takes it, and where its events arrive.
+    fn job(&self, mut request: GenerateRequest) -> Result<(Job, Generation)> {
+        check_request(&request, &self.info)?;
+        if self.status.is_draining() {
+            return Err(Error::ShuttingDown);
+        }
+        let adapters = self.adapters.resolve(request.adapters.as_deref())?;
+        let cost = self.admit(&mut request)?.into();
+        let pipeline = TextPipeline::new(&self.tokenizer, &request.routing, &request.stop);
+        let matcher = request.grammar.as_ref().map(Constraint::matcher);
+        let (events, reader) = mpsc::channel(limits::EVENT_BUFFER);
+        let eos_token_ids = self.info.eos_token_ids.clone();
+        let submitted = Instant::now();
+        let job =
+            Job { request, adapters, pipeline, matcher, events, eos_token_ids, submitted, cost };
+        Ok((job, Generation { events: reader }))
     }
 
     /// What a request may take; fewer tokens than nobody asked for may be generated.
@@ -433,10 +455,7 @@ fn check_lengths(prompt: &[u32], max_tokens: usize, info: &ModelInfo) -> Result<
         return refuse("the prompt is empty: at least one token is needed".into());
     }
     if n > limits::MAX_PROMPT_TOKENS {
-        return refuse(format!(
-            "the prompt has {n} tokens, the limit is {}",
-            limits::MAX_PROMPT_TOKENS
-        ));
+        return Err(Error::PromptTooLong { prompt: n, most: limits::MAX_PROMPT_TOKENS });
     }
     if let Some(id) = prompt.iter().find(|&&id| id as usize >= info.vocab_size) {
         return refuse(format!(

@@ -2,13 +2,15 @@
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use mlx_rs::memory;
 
+use super::places::Places;
 use crate::{
+    Result,
     engine::{CacheHealth, DiskHealth, Health, WorkerState},
     memory::MemoryHealth,
 };
@@ -25,8 +27,7 @@ pub(crate) struct Status {
     dead: AtomicBool,
     draining: AtomicBool,
     abandoned: AtomicBool,
-    queued: AtomicUsize,
-    active: AtomicUsize,
+    places: Mutex<Places>,
     adapter_bytes: AtomicU64,
     cache: CacheCounters,
     memory: MemoryCounts,
@@ -55,7 +56,7 @@ struct MemoryCounts {
 }
 
 impl Status {
-    pub(crate) fn new(budget: Option<u64>) -> Self {
+    pub(crate) fn new(budget: Option<u64>, places: Places) -> Self {
         Self {
             started: Instant::now(),
             budget,
@@ -64,8 +65,7 @@ impl Status {
             dead: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
-            queued: AtomicUsize::new(0),
-            active: AtomicUsize::new(0),
+            places: Mutex::new(places),
             adapter_bytes: AtomicU64::new(0),
             cache: CacheCounters::default(),
             memory: MemoryCounts::default(),
@@ -87,11 +87,12 @@ impl Status {
                 self.now().saturating_sub(Duration::from_millis(self.progress_millis.load(Relaxed)))
             }
         };
+        let places = *self.places();
         Health {
             state,
             since_progress,
-            queued: self.queued.load(Relaxed),
-            active: self.active.load(Relaxed),
+            queued: places.queued,
+            active: places.active,
             adapters: 0,
             adapter_bytes: self.adapter_bytes.load(Relaxed),
             memory: MemoryHealth {
@@ -165,16 +166,35 @@ impl Status {
         self.abandoned.load(Relaxed)
     }
 
-    pub(crate) fn add_queued(&self) {
-        self.queued.fetch_add(1, Relaxed);
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn remove_queued(&self) {
-        self.queued.fetch_sub(1, Relaxed);
+    /// Takes places in the queue for `n` requests, all or none.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`].
+    pub(crate) fn reserve(&self, n: usize) -> Result<()> {
+        self.places().reserve(n)
     }
 
-    pub(crate) fn set_active(&self, n: usize) {
-        self.active.store(n, Relaxed);
+    /// So many requests left the queue and will not run.
+    pub(crate) fn remove_queued(&self, n: usize) {
+        let mut places = self.places();
+        places.queued = places.queued.saturating_sub(n);
+    }
+
+    /// A request leaves the queue and is about to run.
+    pub(crate) fn take_up(&self) {
+        let mut places = self.places();
+        places.queued = places.queued.saturating_sub(1);
+        places.free = places.free.saturating_sub(1);
+    }
+
+    /// So many requests run, and so many more could.
+    pub(crate) fn set_active(&self, active: usize, free: usize) {
+        let mut places = self.places();
+        (places.active, places.free) = (active, free);
     }
 
     pub(crate) fn adapter_bytes(&self) -> u64 {

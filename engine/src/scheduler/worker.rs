@@ -260,10 +260,10 @@ impl Worker<'_> {
         }
         let waiting = self.next.take().into_iter().chain(self.jobs.try_iter());
         for job in waiting {
-            self.status.remove_queued();
+            self.status.remove_queued(1);
             let _ = job.events.try_send(Event::Failed(Error::ShuttingDown));
         }
-        self.status.set_active(0);
+        self.status.set_active(0, 0);
     }
 
     /// Has a piece of a state written to disk; false when there was nothing to do.
@@ -314,7 +314,15 @@ impl Worker<'_> {
             }
         }
         self.status.set_reserved(self.admission.reserved());
+        self.publish_places();
         news
+    }
+
+    /// Tells how many run and how many more could; none while one waits for memory.
+    fn publish_places(&self) {
+        let running = self.running();
+        let free = if self.next.is_some() { 0 } else { self.max_active.saturating_sub(running) };
+        self.status.set_active(running, free);
     }
 
     /// The next request of the queue.
@@ -327,7 +335,7 @@ impl Worker<'_> {
     /// Starts a request, or has it wait until it fits.
     fn take_up(&mut self, job: Job) {
         if job.events.is_closed() {
-            self.status.remove_queued();
+            self.status.remove_queued(1);
             debug!("a request was cancelled while it waited");
             return;
         }
@@ -340,18 +348,18 @@ impl Worker<'_> {
                 return;
             }
             Err(_) => {
-                self.status.remove_queued();
+                self.status.remove_queued(1);
                 let shortage = self.admission.shortage(job.cost);
                 let _ = job.events.try_send(Event::Failed(shortage.into()));
                 return;
             }
         };
-        self.status.remove_queued();
+        self.status.take_up();
         self.seeds = self.seeds.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         if let Some(sequence) = Sequence::start(job, &self.context, self.seeds >> 16, share) {
             self.active.push_back(sequence);
         }
-        self.status.set_active(self.running());
+        self.publish_places();
     }
 
     fn running(&self) -> usize {
@@ -401,7 +409,7 @@ impl Worker<'_> {
         }
         // Behind the others: one of them is next.
         self.active.extend(had_a_chunk);
-        self.status.set_active(self.running());
+        self.publish_places();
         self.status.record_memory();
         worked
     }
