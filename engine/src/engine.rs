@@ -22,7 +22,7 @@ use crate::{
     memory::{Demand, Estimate, MemoryHealth, MemoryModel},
     models::Mutation,
     prompt_cache::{self, Folder},
-    scheduler::{self, Job, Loaded, LoadedModel, Places, Setup, Status},
+    scheduler::{self, Job, Loaded, LoadedModel, Setup, Status},
     text::{Channel, ChatTemplate, TextPipeline, Tokenizer},
     weights::{ModelDir, TensorInfo},
 };
@@ -138,8 +138,8 @@ struct Shared {
     jobs: Option<std_mpsc::Sender<Job>>,
     worker: Option<thread::JoinHandle<()>>,
     status: Arc<Status>,
-    /// Requests that may run and wait at the same time.
-    capacity: usize,
+    queue_limit: usize,
+    max_active: usize,
 }
 
 impl Drop for Shared {
@@ -184,14 +184,13 @@ impl Engine {
             .get("max_position_embeddings")
             .and_then(serde_json::Value::as_u64)
             .map(|n| n as usize);
-        let places = Places::new(options.max_active, options.queue_limit);
         // Parsing a large tokenizer and building the model take about as long: do both at once.
         let (controls, control_receiver) = Controls::new();
         let (parts, started, jobs, status, loading) = thread::scope(|scope| {
             let text = scope.spawn(|| load_text(&options.model_dir));
             let folder = scope.spawn(|| cache_folder(&options, &dir));
-            let status = Arc::new(Status::new(options.memory_budget, places));
-            // `Places` bounds it.
+            let status = Arc::new(Status::new(options.memory_budget));
+            // Bounded by the count of those that wait.
             let (jobs, receiver) = std_mpsc::channel();
             let (loading, loaded) = std_mpsc::channel();
             let started = scheduler::spawn(Setup {
@@ -241,6 +240,7 @@ impl Engine {
             eos_token_ids: tokenizer.eos_token_ids().clone(),
             kv: options.kv,
         };
+        let queue_limit = options.queue_limit.max(1);
         let jobs = Some(jobs);
         let worker = Some(worker);
         let mounting = Mutex::new(());
@@ -260,7 +260,8 @@ impl Engine {
             jobs,
             worker,
             status,
-            capacity: places.capacity(),
+            queue_limit,
+            max_active: options.max_active.max(1),
         };
         let (ready, wait) = std_mpsc::sync_channel(0);
         // Where the thread is gone, the first request tells.
@@ -317,7 +318,7 @@ impl Engine {
     /// [`Self::capacity`].
     pub fn submit_all(&self, requests: Vec<GenerateRequest>) -> Result<Vec<Generation>> {
         let shared = &*self.shared;
-        let (count, capacity) = (requests.len(), shared.capacity);
+        let (count, capacity) = (requests.len(), self.capacity());
         if count > capacity {
             return Err(Error::Request(format!(
                 "{count} requests at once are more than the {capacity} that may run and wait here"
@@ -329,10 +330,12 @@ impl Engine {
         let Some(jobs) = &shared.jobs else {
             return Err(Error::ShuttingDown);
         };
-        shared.status.reserve(count)?;
+        if !shared.status.try_queue(count, shared.queue_limit, shared.max_active) {
+            return Err(Error::QueueFull { limit: shared.queue_limit });
+        }
         for (sent, job) in queued.into_iter().enumerate() {
             if jobs.send(job).is_err() {
-                shared.status.remove_queued(count - sent);
+                (sent..count).for_each(|_| shared.status.remove_queued());
                 return Err(Error::WorkerDied("restart the process".into()));
             }
         }
@@ -342,7 +345,7 @@ impl Engine {
 
     /// Requests that may run and wait at the same time.
     pub fn capacity(&self) -> usize {
-        self.shared.capacity
+        self.shared.queue_limit.saturating_add(self.shared.max_active)
     }
 
     /// What a request takes at most, as admission counts it; `None` where the family does not say.
@@ -396,7 +399,7 @@ impl Shared {
         let Some(memory) = &self.memory else { return Ok(Estimate::default()) };
         let demand = self.demand(request);
         // Those that came at run time take room too.
-        let memory = MemoryModel { adapters: self.status.adapter_bytes(), ..memory.clone() };
+        let memory = MemoryModel { adapters: self.status.adapter_memory(), ..memory.clone() };
         let (demand, estimate) = memory.admit(demand, self.memory_budget, request.may_shorten)?;
         request.max_tokens = demand.max_tokens as usize;
         Ok(estimate)
@@ -443,8 +446,9 @@ fn memory_model(
     adapters: &[(AdapterInfo, bool)],
 ) -> Option<MemoryModel> {
     let mut model = MemoryModel::of(dir, options.kv.clone()).ok()?;
-    let mounted = adapters.iter().filter(|(_, mounted)| *mounted);
-    model.adapters = mounted.map(|(info, _)| info.bytes).sum();
+    let mounted = || adapters.iter().filter(|(_, mounted)| *mounted).map(|(info, _)| info);
+    let work = mounted().map(|info| info.work_bytes).max();
+    model.adapters = mounted().map(|info| info.bytes).sum::<u64>() + work.unwrap_or(0);
     Some(model)
 }
 

@@ -166,6 +166,34 @@ fn a_full_queue_refuses_and_recovers() {
 }
 
 #[test]
+fn cancelled_requests_give_their_places_in_the_queue_back() {
+    let tiny = tiny_with(|o| {
+        o.queue_limit = 2;
+        o.max_active = 1;
+    });
+    let mut running = tiny.engine.submit(endless(&[1], limits::MAX_GENERATED_TOKENS)).unwrap();
+    assert!(running.next_blocking().is_some());
+    let waiting = [2, 3].map(|token| tiny.engine.submit(endless(&[token], 4)).unwrap());
+    assert!(matches!(tiny.engine.submit(endless(&[4], 4)), Err(Error::QueueFull { limit: 2 })));
+    drop(waiting);
+    wait_until("their places", || tiny.engine.health().queued == 0);
+    assert_eq!(tiny.engine.health().active, 1);
+    let waiting = tiny.engine.submit(endless(&[5], 4));
+    assert!(waiting.is_ok() && running.next_blocking().is_some());
+}
+
+#[test]
+fn a_free_place_to_run_needs_none_in_the_queue() {
+    let tiny = tiny_with(|o| {
+        o.queue_limit = 1;
+        o.max_active = 2;
+    });
+    wait_until("idle", || tiny.engine.health().state == WorkerState::Idle);
+    let all = [1, 2, 3].map(|token| tiny.engine.submit(endless(&[token], 4)));
+    assert!(all.iter().all(Result::is_ok), "{all:?}");
+}
+
+#[test]
 fn several_requests_are_queued_all_or_none() {
     let tiny = tiny_with(|o| {
         o.queue_limit = 1;

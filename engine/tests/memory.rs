@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 use verbatim_engine::{
     Engine, EngineOptions, Error, Event, FinishReason, GenerateRequest, Generation,
+    quantize::{QuantizeSpec, quantize_model},
+    weights::QuantMode,
 };
 use verbatim_harness::{
     case::MadeModel,
@@ -23,8 +25,17 @@ struct Made {
 
 impl Made {
     fn new() -> Self {
+        Self::of_width(64)
+    }
+
+    /// A model whose weights are large beside everything else.
+    fn wide() -> Self {
+        Self::of_width(512)
+    }
+
+    fn of_width(width: u32) -> Self {
         let model = json!({"seed": 3, "dtype": "bf16", "geometry": {
-            "model_type": "llama", "hidden_size": 64, "intermediate_size": 128,
+            "model_type": "llama", "hidden_size": width, "intermediate_size": 2 * width,
             "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
             "head_dim": 32, "vocab_size": VOCAB, "rms_norm_eps": 1e-6, "rope_theta": 10000,
             "tie_word_embeddings": false,
@@ -37,11 +48,27 @@ impl Made {
 
     /// The folder of an adapter of many bytes for each one of the model's.
     fn adapter(&self, seed: u64) -> tempfile::TempDir {
-        let adapter = json!({"format": "mlx_lm", "seed": seed, "rank": 64, "scale": 2.0});
+        self.adapter_of(json!({"format": "mlx_lm", "seed": seed, "rank": 64, "scale": 2.0}))
+    }
+
+    fn adapter_of(&self, adapter: Value) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let adapter = serde_json::from_value(adapter).unwrap();
         write_adapter(&self.model, &adapter, &folder.path().join("adapter")).unwrap();
         folder
+    }
+
+    /// Packs the weights, which adapters stay for.
+    fn quantize(&mut self, bits: u32) {
+        let packed = tempfile::tempdir().unwrap();
+        let folder = packed.path().join("model");
+        let spec = QuantizeSpec::Uniform { bits, group_size: 64, mode: QuantMode::Affine };
+        quantize_model(self.folder.path(), &folder, spec).unwrap();
+        self.folder = tempfile::tempdir().unwrap();
+        for file in folder.read_dir().unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), self.folder.path().join(file.file_name())).unwrap();
+        }
     }
 
     /// An engine whose requests take turns.
@@ -281,6 +308,43 @@ fn adapters_are_mounted_as_far_as_the_budget_goes() {
     }
     engine.unmount_adapter("a").unwrap();
     mount("b", &b).unwrap();
+}
+
+#[test]
+fn memory_is_told_while_nothing_runs() {
+    let made = Made::new();
+    let adapter = made.adapter(1);
+    let engine = made.load(None).unwrap();
+    resident(&engine);
+    let before = engine.health().memory.active;
+    let mounted = engine.mount_adapter("a", &adapter.path().join("adapter")).unwrap();
+    wait_until("mounted", || engine.health().memory.active >= before + mounted.info.bytes);
+    engine.unmount_adapter("a").unwrap();
+    wait_until("freed", || engine.health().memory.active < before + mounted.info.bytes);
+}
+
+/// Weights that a DoRA adapter measures are most of the model's here.
+#[rstest]
+#[case::dense(None)]
+#[case::packed(Some(4))]
+fn what_dora_measures_is_in_the_estimate(#[case] bits: Option<u32>) {
+    let mut made = Made::wide();
+    let adapter = json!({"format": "mlx_lm", "kind": "dora", "seed": 1, "rank": 2, "scale": 2.0});
+    let adapter = made.adapter_of(adapter);
+    if let Some(bits) = bits {
+        made.quantize(bits);
+    }
+    let engine = made.load(None).unwrap();
+    let idle = resident(&engine);
+    let mounted = engine.mount_adapter("a", &adapter.path().join("adapter")).unwrap();
+    wait_until("counted", || engine.health().memory.reserved > idle);
+    let mut request = request(20, 2);
+    request.adapters = Some(vec!["a".into()]);
+    let predicted = engine.health().memory.reserved + engine.estimate(&request).unwrap().peak();
+    finish(&mut engine.submit(request).unwrap()).1.unwrap();
+    wait_until("idle", || engine.health().active == 0);
+    let peak = engine.health().memory.peak;
+    assert!(peak <= predicted, "{peak} against {predicted}; {:?}", mounted.info);
 }
 
 #[test]

@@ -95,18 +95,29 @@ fn is_void(delta: &CallDelta) -> bool {
     *delta == CallDelta::End { complete: false }
 }
 
+/// The arguments, where they are JSON.
+fn meaning(call: &ToolCall) -> Option<Value> {
+    serde_json::from_str(&call.arguments).ok()
+}
+
 /// Reads a body in chunks and holds the result to the whole body's parser.
 fn check(format: ToolFormat, body: &str, chunks: Vec<&str>) -> Vec<CallDelta> {
     let (told, end) = stream(format, chunks);
     let deltas = joined(told);
     let mut calls = calls(&deltas);
+    // What was shown cannot be taken back: such a body is no call, whatever it means.
+    let void = deltas.iter().any(is_void);
     match parse(format, body) {
-        Ok(whole) if !whole.is_empty() => {
+        Ok(whole) if !whole.is_empty() && !void => {
             assert_eq!(end, Ok(()), "{body:?}");
             for (call, whole) in calls.iter_mut().zip(&whole) {
                 // An id that stands behind the arguments comes too late.
                 if call.id.is_none() && format == ToolFormat::Json {
                     call.id.clone_from(&whole.id);
+                }
+                // One that repeats a key means what its last value says.
+                if meaning(call).is_some() && meaning(call) == meaning(whole) {
+                    call.arguments.clone_from(&whole.arguments);
                 }
             }
             assert_eq!(calls, whole, "{body:?}");
@@ -159,16 +170,16 @@ fn calls_read_as_in_the_reference() {
 
 #[test]
 fn recorded_bodies_stream_to_the_same_calls() {
-    let (mut bodies, mut again) = (0, 0);
+    let (mut bodies, mut lost) = (0, 0);
     for (name, format) in FORMATS {
         for case in DATA[name].as_array().expect("cases") {
             let deltas = check_divisions(format, case[0].as_str().expect("a body"));
             bodies += 1;
-            again += usize::from(deltas.iter().any(is_void) && !calls(&deltas).is_empty());
+            lost += usize::from(deltas.iter().any(is_void) && expected(&case[1]).is_some());
         }
     }
-    // Some of them repeat keys or do not close what they open.
-    assert!(again * 20 < bodies, "{again} of {bodies} calls came again");
+    // Some of them do not close what they open.
+    assert!(lost * 20 < bodies, "{lost} of {bodies} calls stay text");
 }
 
 /// Begins a call named `f`.
@@ -267,7 +278,27 @@ const VOID: CallDelta = CallDelta::End { complete: false };
     &[
         ("call:f{a:1,", vec![start(), more("{\"a\": 1, ")]),
         ("a:2}", vec![more("\"a\": 2}")]),
-        ("", vec![VOID, start(), more("{\"a\": 2}"), DONE]),
+        ("", vec![DONE]),
+    ]
+)]
+#[case::a_repeated_parameter(
+    ToolFormat::MiniCpm5,
+    &[
+        ("f><param name=s>a</param>", vec![start(), more("{\"s\": \"a\"")]),
+        ("<param name=s>b</param>", vec![more(", \"s\": \"b\"")]),
+        ("", vec![more("}"), DONE]),
+    ]
+)]
+#[case::a_parameter_that_never_ends(
+    ToolFormat::MiniCpm5,
+    &[("f><param name=s>Paris,>", vec![start(), more("{\"s\": \"Paris,>")]), ("", vec![VOID])]
+)]
+#[case::another_name(
+    ToolFormat::Json,
+    &[
+        ("{\"name\": \"f\", \"arguments\": {}, ", vec![start(), more("{}")]),
+        ("\"name\": \"g\"}", vec![]),
+        ("", vec![VOID]),
     ]
 )]
 #[case::a_call_that_breaks_off(
@@ -293,6 +324,16 @@ fn a_body_that_is_cut_off_is_text() {
     stream.push("call:f{a:1}", &mut deltas);
     assert_eq!(stream.cut(&mut deltas), "call:f{a:1}");
     assert_eq!(deltas, [start(), more("{\"a\": 1}"), VOID]);
+}
+
+/// The parser alone would make a call without arguments of it.
+#[test]
+fn a_body_that_is_not_what_was_shown_is_text() {
+    let body = "\"f\"><param name=\"s\">Paris,>";
+    assert_eq!(parse(ToolFormat::MiniCpm5, body).map(|calls| calls.len()), Ok(1));
+    let (told, end) = stream(ToolFormat::MiniCpm5, [body]);
+    assert_eq!(end.expect_err("no call").text, body);
+    assert_eq!(joined(told), [start(), more("{\"s\": \"Paris,>"), VOID]);
 }
 
 #[test]

@@ -58,7 +58,7 @@ pub struct HeldBody {
     /// The body.
     pub bytes: Bytes,
     /// Other bodies get this room when it is dropped.
-    _room: OwnedSemaphorePermit,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// Reads bodies within limits of size, time and memory.
@@ -80,7 +80,8 @@ impl BodyReader {
     /// The whole body of a request.
     ///
     /// # Errors
-    /// 411 without a length, 413 for too many bytes, 408 for too much time, 400 when it breaks off.
+    /// 411 without a length, 413 for too many bytes, 408 for too much time, 400 when it breaks off, 503
+    /// while other bodies take all the room there is.
     pub async fn read(&self, request: Request) -> ApiResult<HeldBody> {
         let length = self.announced(request.headers())?;
         let late = |_| {
@@ -89,15 +90,42 @@ impl BodyReader {
         timeout(self.time_limit, self.read_all(request, length)).await.map_err(late)?
     }
 
+    /// Room is taken for what has arrived, not for what a head announces: whoever sends nothing keeps
+    /// nobody waiting.
     async fn read_all(&self, request: Request, length: usize) -> ApiResult<HeldBody> {
-        let rooms = u32::try_from(rooms(length)).unwrap_or(u32::MAX);
-        let broken = || ApiError::bad_request("the request's body broke off");
-        let room = Arc::clone(&self.room).acquire_many_owned(rooms).await.map_err(|_| broken())?;
-        match Limited::new(request.into_body(), length).collect().await {
-            Ok(collected) => Ok(HeldBody { bytes: collected.to_bytes(), _room: room }),
-            Err(e) if e.is::<LengthLimitError>() => Err(self.too_large()),
-            Err(_) => Err(broken()),
+        let mut body = Limited::new(request.into_body(), length);
+        let (mut bytes, mut room) = (Vec::new(), None);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|e| {
+                if e.is::<LengthLimitError>() {
+                    self.too_large()
+                } else {
+                    ApiError::bad_request("the request's body broke off")
+                }
+            })?;
+            let Ok(data) = frame.into_data() else { continue };
+            self.take_room(&mut room, bytes.len() + data.len())?;
+            bytes.extend_from_slice(&data);
         }
+        Ok(HeldBody { bytes: bytes.into(), _room: room })
+    }
+
+    /// Extends `room` to that of a body of so many bytes. Small ones need none: connections are
+    /// bounded.
+    fn take_room(&self, room: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> ApiResult<()> {
+        let held = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let wanted = rooms(bytes.saturating_sub(limits::FREE_BODY_BYTES));
+        let Some(more) = wanted.checked_sub(held).filter(|more| *more > 0) else { return Ok(()) };
+        let more = u32::try_from(more).unwrap_or(u32::MAX);
+        let more = Arc::clone(&self.room).try_acquire_many_owned(more).map_err(|_| {
+            let message = "other requests' bodies take all the room there is; try again later";
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message).with_code("bodies_full")
+        })?;
+        match room {
+            Some(room) => room.merge(more),
+            None => *room = Some(more),
+        }
+        Ok(())
     }
 
     /// The length that the head announces; the most that is allowed when it is left open.
@@ -162,5 +190,5 @@ impl<T: Unpin> http_body::Body for Held<T> {
 }
 
 fn rooms(bytes: usize) -> usize {
-    bytes.div_ceil(limits::BODY_ROOM_BYTES).max(1)
+    bytes.div_ceil(limits::BODY_ROOM_BYTES)
 }

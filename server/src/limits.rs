@@ -16,8 +16,11 @@ pub const MAX_HEADERS: usize = 128;
 pub const MAX_HEAD_BYTES: usize = 64 << 10;
 /// A client that takes nothing for this long is disconnected.
 pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_mins(1);
-/// Bytes of all bodies that are being read or prepared; a request waits for room.
+/// Bytes of all bodies that are being read or prepared, those of [`FREE_BODY_BYTES`] aside; one that
+/// finds no room is answered 503.
 pub const MAX_BODY_BYTES_AT_ONCE: usize = 256 << 20;
+/// Bytes of each body that need no such room: ordinary requests are never held up by large ones.
+pub const FREE_BODY_BYTES: usize = 64 << 10;
 /// Unit in which room for bodies is counted.
 pub const BODY_ROOM_BYTES: usize = 4 << 10;
 /// Open connections unless `--max-connections` says otherwise.

@@ -127,6 +127,23 @@ async fn adapters_come_are_chosen_and_go() {
 }
 
 #[tokio::test]
+async fn a_default_is_not_replaced_by_what_cannot_stand_beside_the_others() {
+    let adapters = Adapters::new();
+    let (a, b) = (adapters.path("root/a"), adapters.path("root/runs/b"));
+    let server =
+        adapters.start(&["--adapter", text(&a), "--adapter", text(&b), "--default-adapter", "a+b"]);
+    let both = answer(&server, json!({})).await;
+    let dora = json!({"name": "a", "path": "dora", "replace": true});
+    let (status, json) = add(&server, dora).await;
+    let message = json["error"]["message"].as_str().expect("a message");
+    assert!(status == 400 && message.contains("cannot be combined"), "{json}");
+    assert_eq!(answer(&server, json!({})).await, both);
+    let lora = json!({"name": "a", "path": "runs/b", "replace": true});
+    assert_eq!(add(&server, lora).await.0, 201);
+    assert_ne!(answer(&server, json!({})).await, both);
+}
+
+#[tokio::test]
 async fn one_adapter_at_start_is_everyones() {
     let adapters = Adapters::new();
     let server = adapters.start(&["--adapter", text(&adapters.path("root/a"))]);

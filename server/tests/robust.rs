@@ -59,6 +59,51 @@ async fn a_client_that_leaves_a_plain_request_stops_its_generation() {
 }
 
 #[tokio::test]
+async fn bodies_that_are_announced_and_never_come_hold_up_nobody() {
+    let server = Server::start(&["--body-timeout", "600"]);
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n";
+    let silent: Vec<TcpStream> = (0..40)
+        .map(|i| {
+            let mut socket = server.raw();
+            let length =
+                if i % 2 == 0 { "content-length: 16777216" } else { "transfer-encoding: chunked" };
+            socket.write_all(format!("{head}{length}\r\n\r\n").as_bytes()).expect("written");
+            socket
+        })
+        .collect();
+    server.chat(&hello()).await;
+    drop(silent);
+}
+
+#[tokio::test]
+async fn large_bodies_that_find_no_room_are_told_to_come_again() {
+    let server = Server::start(&["--body-timeout", "600"]);
+    let size = 16 << 20;
+    let most = vec![b' '; size - 1];
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {size}\r\n\r\n"
+    );
+    // All but the last byte of as many as there is room for, and of a few more.
+    let mut sockets: Vec<TcpStream> = (0..20).map(|_| server.raw()).collect();
+    let mut refused = 0;
+    for socket in &mut sockets {
+        socket.write_all(head.as_bytes()).expect("written");
+        // A refused one may be closed while it is being written.
+        let _ = socket.write_all(&most);
+        socket.set_read_timeout(Some(Duration::from_millis(20))).expect("set");
+        let mut answer = [0; 12];
+        if socket.read(&mut answer).is_ok_and(|n| n == answer.len()) {
+            assert_eq!(&answer, b"HTTP/1.1 503");
+            refused += 1;
+        }
+    }
+    assert!(refused > 0, "there is no bound");
+    server.chat(&hello()).await;
+    drop(sockets);
+    server.chat(&hello()).await;
+}
+
+#[tokio::test]
 async fn a_full_queue_answers_503_and_recovers() {
     let server = Server::start(&["--max-active", "1", "--queue-limit", "1"]);
     let mut running =

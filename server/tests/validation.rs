@@ -56,7 +56,7 @@ fn merge(body: &mut Value, extra: &Value) {
 #[case(json!({"presence_context_size": -1}), "presence_context_size", "presence_context_size must be at least 0")]
 #[case(json!({"frequency_penalty": false}), "frequency_penalty", "frequency_penalty must be of type ('float', 'int')")]
 #[case(json!({"frequency_context_size": -1}), "frequency_context_size", "frequency_context_size must be at least 0")]
-#[case(json!({"logprobs": 1}), "logprobs", "logprobs must be of type bool")]
+#[case(json!({"logprobs": "x"}), "logprobs", "logprobs must be of type bool")]
 #[case(json!({"top_logprobs": -2}), "top_logprobs", "top_logprobs must be at least 0")]
 #[case(json!({"top_logprobs": 21}), "top_logprobs", "top_logprobs must be at most 20")]
 #[case(json!({"top_logprobs": true}), "top_logprobs", "top_logprobs must be of type int")]

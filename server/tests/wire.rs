@@ -150,7 +150,7 @@ fn a_streamed_chat() {
             "model": "default_model", "created": 0, "choices": [],
             "usage": {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8,
                       "prompt_tokens_details": {"cached_tokens": 2},
-                      "completion_tokens_details": {"reasoning_tokens": 2}},
+                      "completion_tokens_details": {"reasoning_tokens": 3}},
         })
     );
     assert_eq!(chunks.len(), 6);
@@ -290,6 +290,28 @@ fn a_call_that_breaks_off_is_void_and_text(#[case] pieces: Vec<Piece>, #[case] w
             Delta::Content(format!("<|tool_call>call:f{{x:1,{written}")),
         ]
     );
+}
+
+/// It shows a parameter that never ends, of which the parser would make a call without arguments.
+#[test]
+fn a_call_that_contradicts_itself_is_no_call_in_streams_either() {
+    let events = || {
+        vec![
+            token(1, vec![piece(Channel::ToolCall, "\"f\"><param name=\"s\">Paris,")]),
+            token(2, vec![call_end(">")]),
+            finished(FinishReason::EndOfSequence, vec![]),
+        ]
+    };
+    let written = "<function name=\"f\"><param name=\"s\">Paris,></function>";
+    let response = whole(Kind::Chat, &mut with_tools(), events());
+    let choice = &response["choices"][0];
+    assert_eq!(choice["message"], json!({"role": "assistant", "content": written}));
+    assert_eq!(choice["finish_reason"], "stop");
+    let chunks = stream(Kind::Chat, &mut with_tools(), events());
+    let told = |at: &str| chunks.iter().filter_map(|c| c.pointer(at)).cloned().collect::<Vec<_>>();
+    assert_eq!(told("/choices/0/delta/tool_calls/0/function/name"), ["f"]);
+    assert_eq!(told("/choices/0/delta/content"), [written]);
+    assert_eq!(told("/choices/0/finish_reason").last(), Some(&json!("stop")));
 }
 
 #[test]

@@ -14,6 +14,9 @@ use crate::{
     },
 };
 
+/// The weight unpacked, in F32, the product, their sum and its squares, each in F32 at most.
+const DORA_BYTES_PER_WEIGHT: u64 = 5 * 4;
+
 /// The tensors of an adapter, each with its place in the model. Nothing is read yet.
 #[derive(Debug, Clone)]
 pub struct AdapterPlan {
@@ -200,8 +203,9 @@ impl AdapterDir {
                     .into(),
             ));
         }
+        let info = self.info(kind, Some((rank, scale)), modules.len());
         Ok(AdapterPlan {
-            info: self.info(kind, Some((rank, scale)), modules.len()),
+            info: AdapterInfo { work_bytes: self.dora_work(&modules, rank), ..info },
             weights: self.weights.clone(),
             tensors: self.tensors.clone(),
             modules,
@@ -240,7 +244,21 @@ impl AdapterDir {
             modules,
             parameters: floats.map(TensorInfo::elements).sum(),
             bytes: self.tensors.values().map(TensorInfo::len_bytes).sum(),
+            work_bytes: 0,
         }
+    }
+
+    /// Bytes of the largest weight whose rows are measured, and of what is made of it on the way.
+    fn dora_work(&self, modules: &[PlannedModule], rank: usize) -> u64 {
+        let elements = |name: &String| self.tensors.get(name).map_or(0, TensorInfo::elements);
+        let dora = modules.iter().filter(|module| module.magnitude.is_some());
+        let largest = dora
+            .map(|PlannedModule { factors: [a, b], .. }| {
+                let rank = rank.max(1) as u64;
+                (elements(a) / rank).saturating_mul(elements(b) / rank)
+            })
+            .max();
+        largest.unwrap_or(0).saturating_mul(DORA_BYTES_PER_WEIGHT)
     }
 }
 

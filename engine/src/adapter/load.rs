@@ -8,7 +8,7 @@ use std::{
 
 use mlx_rs::{Array, transforms::eval};
 
-use super::{AdapterPlan, fit::PlannedModule};
+use super::{AdapterInfo, AdapterPlan, fit::PlannedModule};
 use crate::{
     Error, Result, limits, mlx,
     models::Mutation,
@@ -53,9 +53,9 @@ impl LoadedAdapter {
         Ok(Self { plan, data })
     }
 
-    /// Bytes of its tensors.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.plan.info.bytes
+    /// What it is.
+    pub(crate) fn info(&self) -> &AdapterInfo {
+        &self.plan.info
     }
 
     /// The patches by module path. Call it on the MLX thread.

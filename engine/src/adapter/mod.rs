@@ -94,6 +94,16 @@ pub struct AdapterInfo {
     pub parameters: u64,
     /// Bytes of its tensors.
     pub bytes: u64,
+    /// Bytes that computing with it takes beside them at most: DoRA measures rows of the dense weight,
+    /// a module at a time.
+    pub work_bytes: u64,
+}
+
+impl AdapterInfo {
+    /// Bytes that it takes of the memory budget.
+    pub fn memory(&self) -> u64 {
+        self.bytes.saturating_add(self.work_bytes)
+    }
 }
 
 impl fmt::Display for AdapterInfo {

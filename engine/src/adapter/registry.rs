@@ -130,6 +130,24 @@ impl Registry {
         }
     }
 
+    /// Refuses an adapter that cannot stand beside the other defaults, where its name is one of several.
+    ///
+    /// # Errors
+    /// [`Error::Request`].
+    pub(crate) fn check_combines(&self, info: &AdapterInfo) -> Result<()> {
+        let is_one_of_several = self.defaults.len() > 1 && self.defaults.contains(&info.name);
+        if !is_one_of_several || info.kind == AdapterKind::Lora {
+            return Ok(());
+        }
+        Err(Error::Request(format!(
+            "{:?} is one of the adapters of requests that do not choose ({}), and a {} adapter cannot \
+             be combined; give it another name",
+            info.name,
+            self.defaults.join("+"),
+            info.kind.name()
+        )))
+    }
+
     /// Gives the name in `info` to a mounted adapter. One that had it finishes its requests.
     pub(crate) fn insert(&self, info: AdapterInfo, lease: Lease) -> NamedAdapter {
         let entry = Entry { info, lease: Some(Arc::new(lease)) };

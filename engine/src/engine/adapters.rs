@@ -109,7 +109,8 @@ impl Engine {
             ));
         }
         let info = AdapterInfo { name: name.to_owned(), ..plan.info.clone() };
-        shared.controls.make_room(info.bytes)?;
+        shared.adapters.check_combines(&info)?;
+        shared.controls.make_room(info.memory())?;
         let id = shared.controls.mount(LoadedAdapter::read(plan)?)?;
         Ok(shared.adapters.insert(info, Lease::new(id, &shared.controls)))
     }

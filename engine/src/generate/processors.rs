@@ -121,10 +121,13 @@ impl Processor {
     }
 }
 
-/// The last `context` of `tokens: [n]` as `[1, m]`; all of them for 0.
+/// The last `context` of `tokens: [n]` as `[1, m]`; all of them for 0 and where there are no more.
 fn last(tokens: &Array, context: usize) -> Result<Array> {
     let n = tokens.dim(0);
-    let start = if context == 0 { 0 } else { (n - context as i32).max(0) };
+    let start = match i32::try_from(context) {
+        Ok(0) | Err(_) => 0,
+        Ok(context) => (n - context).max(0),
+    };
     Ok(crate::mlx::ops::slice(tokens, &[start], &[n])?.reshape(&[1, n - start])?)
 }
 
@@ -137,4 +140,28 @@ fn replace(
 ) -> Result<Array> {
     let seen = indexing::take_along_axis(logits, ids, -1)?;
     Ok(indexing::put_along_axis(logits, ids, change(&seen)?, -1)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::all(0, 0)]
+    #[case::one(1, 3)]
+    #[case::just_all(4, 0)]
+    #[case::more(5, 0)]
+    #[case::most_of_an_i32(i32::MAX as usize, 0)]
+    #[case::an_i32s_sign(1 << 31, 0)]
+    #[case::nothing_of_an_i32(1 << 32, 0)]
+    #[case::one_of_an_i32((1 << 32) + 1, 0)]
+    #[case::everything(usize::MAX, 0)]
+    fn penalties_look_back_as_far_as_they_can(#[case] context: usize, #[case] start: i32) {
+        let tokens = Array::from_slice(&[5_i32, 6, 7, 8], &[4]);
+        let seen = last(&tokens, context).unwrap();
+        assert_eq!(seen.shape(), [1, 4 - start]);
+        assert_eq!(seen.as_slice::<i32>(), &[5, 6, 7, 8][start as usize..]);
+    }
 }

@@ -1,6 +1,6 @@
 //! Dense and quantized linear layers (`mlx/nn/layers/linear.py`, `quantized.py`).
 
-use mlx_rs::{Array, Dtype, ops};
+use mlx_rs::{Array, Dtype, ops, transforms::eval};
 
 use super::{LowRank, Params, Patch, Site};
 use crate::{
@@ -102,7 +102,12 @@ impl Linear {
     /// Applies the layer with the adapters that are selected.
     pub fn forward(&self, x: &Array) -> Result<Array> {
         if let Some(dora) = self.site.dora().as_deref().and_then(Patch::dora) {
-            return dora.linear(x, &self.weight()?, self.bias.as_ref());
+            let y = dora.linear(x, || self.weight(), self.bias.as_ref())?;
+            if matches!(self.kind, Kind::Quantized(_)) {
+                // The unpacked weight goes before the next one comes.
+                eval([&y])?;
+            }
+            return Ok(y);
         }
         self.site.add_products(self.base(x)?, x, LowRank::linear)
     }

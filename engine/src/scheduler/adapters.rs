@@ -16,8 +16,8 @@ use crate::{
 pub(super) struct Mounts<'a> {
     mutation: Mutation,
     status: &'a Status,
-    /// Bytes of tensors, by adapter.
-    bytes: BTreeMap<AdapterId, u64>,
+    /// Bytes of tensors, and of what computing with them takes, by adapter.
+    bytes: BTreeMap<AdapterId, (u64, u64)>,
 }
 
 impl<'a> Mounts<'a> {
@@ -42,7 +42,7 @@ impl<'a> Mounts<'a> {
             }
             Control::Mount(adapter, reply) => {
                 let mounted = contained("mounting", || {
-                    make_room(adapter.bytes())?;
+                    make_room(adapter.info().memory())?;
                     self.mount(*adapter, adapters)
                 });
                 if let Err(unheard) = reply.send(mounted)
@@ -65,10 +65,10 @@ impl<'a> Mounts<'a> {
         adapter: LoadedAdapter,
         adapters: &Adapters,
     ) -> Result<AdapterId> {
-        let bytes = adapter.bytes();
+        let (bytes, work) = (adapter.info().bytes, adapter.info().work_bytes);
         let id = adapters.mount(adapter.patches(self.mutation)?)?;
         debug!(?id, bytes, "mounted");
-        self.bytes.insert(id, bytes);
+        self.bytes.insert(id, (bytes, work));
         self.report();
         Ok(id)
     }
@@ -80,12 +80,17 @@ impl<'a> Mounts<'a> {
         self.report();
     }
 
-    /// Bytes of all that are mounted.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes.values().sum()
+    /// Bytes that all that are mounted take of the memory budget. Each of them may compute at a time.
+    pub(super) fn memory(&self) -> u64 {
+        let work = self.bytes.values().map(|(_, work)| work).max();
+        self.tensors() + work.unwrap_or(&0)
+    }
+
+    fn tensors(&self) -> u64 {
+        self.bytes.values().map(|(tensors, _)| tensors).sum()
     }
 
     fn report(&self) {
-        self.status.set_adapter_bytes(self.bytes());
+        self.status.set_adapter_bytes(self.tensors(), self.memory());
     }
 }

@@ -1,16 +1,14 @@
-//! The MLX thread: takes requests from a queue whose places are counted and gives each running sequence one turn
+//! The MLX thread: takes requests from a bounded queue and gives each running sequence one turn
 //! after another, a prefill chunk or a token at a time. Where batching is on, several sequences
 //! share a turn and the model's calls.
 
 mod adapters;
 mod admission;
 mod batch;
-mod places;
 mod sequence;
 mod status;
 mod worker;
 
-pub(crate) use places::Places;
 pub(crate) use sequence::Job;
 pub(crate) use status::Status;
 pub(crate) use worker::{Loaded, LoadedModel, Setup, batch_rows, spawn};

@@ -2,15 +2,13 @@
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use mlx_rs::memory;
 
-use super::places::Places;
 use crate::{
-    Result,
     engine::{CacheHealth, DiskHealth, Health, WorkerState},
     memory::MemoryHealth,
 };
@@ -27,8 +25,10 @@ pub(crate) struct Status {
     dead: AtomicBool,
     draining: AtomicBool,
     abandoned: AtomicBool,
-    places: Mutex<Places>,
+    queued: AtomicUsize,
+    active: AtomicUsize,
     adapter_bytes: AtomicU64,
+    adapter_memory: AtomicU64,
     cache: CacheCounters,
     memory: MemoryCounts,
 }
@@ -56,7 +56,7 @@ struct MemoryCounts {
 }
 
 impl Status {
-    pub(crate) fn new(budget: Option<u64>, places: Places) -> Self {
+    pub(crate) fn new(budget: Option<u64>) -> Self {
         Self {
             started: Instant::now(),
             budget,
@@ -65,8 +65,10 @@ impl Status {
             dead: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
-            places: Mutex::new(places),
+            queued: AtomicUsize::new(0),
+            active: AtomicUsize::new(0),
             adapter_bytes: AtomicU64::new(0),
+            adapter_memory: AtomicU64::new(0),
             cache: CacheCounters::default(),
             memory: MemoryCounts::default(),
         }
@@ -87,12 +89,11 @@ impl Status {
                 self.now().saturating_sub(Duration::from_millis(self.progress_millis.load(Relaxed)))
             }
         };
-        let places = *self.places();
         Health {
             state,
             since_progress,
-            queued: places.queued,
-            active: places.active,
+            queued: self.queued.load(Relaxed),
+            active: self.active.load(Relaxed),
             adapters: 0,
             adapter_bytes: self.adapter_bytes.load(Relaxed),
             memory: MemoryHealth {
@@ -166,43 +167,32 @@ impl Status {
         self.abandoned.load(Relaxed)
     }
 
-    fn places(&self) -> MutexGuard<'_, Places> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes `n` places among those that wait, all or none, of which there are `limit` beside those for
+    /// whom a place to run is free; false when there are not as many.
+    pub(crate) fn try_queue(&self, n: usize, limit: usize, max_active: usize) -> bool {
+        let free = max_active.saturating_sub(self.active.load(Relaxed));
+        let most = limit.saturating_add(free);
+        let next = |queued: usize| queued.checked_add(n).filter(|all| *all <= most);
+        self.queued.fetch_update(Relaxed, Relaxed, next).is_ok()
     }
 
-    /// Takes places in the queue for `n` requests, all or none.
-    ///
-    /// # Errors
-    /// [`Error::QueueFull`].
-    pub(crate) fn reserve(&self, n: usize) -> Result<()> {
-        self.places().reserve(n)
+    pub(crate) fn remove_queued(&self) {
+        self.queued.fetch_sub(1, Relaxed);
     }
 
-    /// So many requests left the queue and will not run.
-    pub(crate) fn remove_queued(&self, n: usize) {
-        let mut places = self.places();
-        places.queued = places.queued.saturating_sub(n);
+    pub(crate) fn set_active(&self, n: usize) {
+        self.active.store(n, Relaxed);
     }
 
-    /// A request leaves the queue and is about to run.
-    pub(crate) fn take_up(&self) {
-        let mut places = self.places();
-        places.queued = places.queued.saturating_sub(1);
-        places.free = places.free.saturating_sub(1);
+    /// What adapters take of the memory budget.
+    pub(crate) fn adapter_memory(&self) -> u64 {
+        self.adapter_memory.load(Relaxed)
     }
 
-    /// So many requests run, and so many more could.
-    pub(crate) fn set_active(&self, active: usize, free: usize) {
-        let mut places = self.places();
-        (places.active, places.free) = (active, free);
-    }
-
-    pub(crate) fn adapter_bytes(&self) -> u64 {
-        self.adapter_bytes.load(Relaxed)
-    }
-
-    pub(crate) fn set_adapter_bytes(&self, n: u64) {
-        self.adapter_bytes.store(n, Relaxed);
+    /// Bytes of adapters' tensors, and what they take of the memory budget.
+    pub(crate) fn set_adapter_bytes(&self, tensors: u64, memory: u64) {
+        self.adapter_bytes.store(tensors, Relaxed);
+        self.adapter_memory.store(memory, Relaxed);
     }
 
     /// What MLX holds, and held at most; asked on its own thread.

@@ -154,12 +154,12 @@ fn run(mut setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
     let batch = (max_batch > 1 && exact).then(|| Batch::new(max_batch));
     let sharing = setup.memory.as_ref().map_or(Sharing::Turns, |m| Sharing::of(m, max_batch));
     let weight_bytes = setup.memory.as_ref().map_or(0, |memory| memory.weights);
-    let resident = weight_bytes + mounts.bytes();
+    let resident = weight_bytes + mounts.memory();
     let mut worker = Worker {
         context,
         admission: Admission::new(Ledger::new(setup.memory_budget, resident, sharing)),
         weight_bytes,
-        next: None,
+        waiting: VecDeque::new(),
         active: VecDeque::new(),
         batch,
         max_active: setup.max_active.max(1),
@@ -186,8 +186,8 @@ struct Worker<'a> {
     admission: Admission,
     /// Bytes of the model's weights.
     weight_bytes: u64,
-    /// The first of those that wait: it fits no sooner than something that runs has ended.
-    next: Option<Job>,
+    /// Those that wait, in the order they came.
+    waiting: VecDeque<Job>,
     /// Those that take turns.
     active: VecDeque<Sequence>,
     /// Those that share turns, where that changes no bit of theirs.
@@ -212,10 +212,10 @@ impl Worker<'_> {
                 self.finish_writing();
                 return;
             }
-            let news = self.change_adapters() | self.admit();
+            let news = self.change_adapters() | self.receive() | self.admit();
             let wrote = self.write_on();
             if self.running() == 0 {
-                if !self.open && self.next.is_none() {
+                if !self.open && self.waiting.is_empty() {
                     self.finish_writing();
                     return;
                 }
@@ -230,6 +230,7 @@ impl Worker<'_> {
             }
             let worked = self.round();
             self.admission.hold(&mut *self.context.cache.borrow_mut());
+            self.status.record_memory();
             if !worked {
                 thread::sleep(READER_POLL);
             }
@@ -258,12 +259,11 @@ impl Worker<'_> {
         if let Some(batch) = &mut self.batch {
             batch.fail(&Error::ShuttingDown);
         }
-        let waiting = self.next.take().into_iter().chain(self.jobs.try_iter());
-        for job in waiting {
-            self.status.remove_queued(1);
+        for job in self.waiting.drain(..).chain(self.jobs.try_iter()) {
+            self.status.remove_queued();
             let _ = job.events.try_send(Event::Failed(Error::ShuttingDown));
         }
-        self.status.set_active(0, 0);
+        self.status.set_active(0);
     }
 
     /// Has a piece of a state written to disk; false when there was nothing to do.
@@ -296,70 +296,80 @@ impl Worker<'_> {
             if let Some(gone) = self.mounts.obey(control, model.adapters(), make_room) {
                 cache.borrow_mut().forget_adapter(gone);
             }
-            self.admission.set_resident(self.weight_bytes + self.mounts.bytes());
+            self.admission.set_resident(self.weight_bytes + self.mounts.memory());
+        }
+        if news {
+            self.status.record_memory();
         }
         news
     }
 
-    /// Moves waiting requests into free places, in the order they came; false when nothing waited.
+    /// Takes requests over from their senders, and forgets those that nobody waits for any more, so
+    /// that their places are free; false when none came.
+    fn receive(&mut self) -> bool {
+        let before = self.waiting.len();
+        loop {
+            match self.jobs.try_recv() {
+                Ok(job) => self.waiting.push_back(job),
+                Err(mpsc::TryRecvError::Empty) => break,
+                Err(mpsc::TryRecvError::Disconnected) => {
+                    self.open = false;
+                    break;
+                }
+            }
+        }
+        let news = self.waiting.len() > before;
+        let status = self.status;
+        self.waiting.retain(|job| {
+            let wanted = !job.events.is_closed();
+            if !wanted {
+                status.remove_queued();
+                debug!("a request was cancelled while it waited");
+            }
+            wanted
+        });
+        news
+    }
+
+    /// Moves waiting requests into free places, in the order they came; false when none moved.
     fn admit(&mut self) -> bool {
-        let mut news = false;
-        while self.running() < self.max_active {
-            let Some(job) = self.next.take().or_else(|| self.receive()) else { break };
-            news = true;
+        let before = self.waiting.len();
+        while self.running() < self.max_active
+            && let Some(job) = self.waiting.pop_front()
+        {
             self.status.set_busy(true);
-            self.take_up(job);
-            if self.next.is_some() {
+            if let Some(job) = self.take_up(job) {
+                self.waiting.push_front(job);
                 break;
             }
         }
         self.status.set_reserved(self.admission.reserved());
-        self.publish_places();
-        news
+        self.waiting.len() < before
     }
 
-    /// Tells how many run and how many more could; none while one waits for memory.
-    fn publish_places(&self) {
-        let running = self.running();
-        let free = if self.next.is_some() { 0 } else { self.max_active.saturating_sub(running) };
-        self.status.set_active(running, free);
-    }
-
-    /// The next request of the queue.
-    fn receive(&mut self) -> Option<Job> {
-        let job = self.jobs.try_recv();
-        self.open &= !matches!(job, Err(mpsc::TryRecvError::Disconnected));
-        job.ok()
-    }
-
-    /// Starts a request, or has it wait until it fits.
-    fn take_up(&mut self, job: Job) {
-        if job.events.is_closed() {
-            self.status.remove_queued(1);
-            debug!("a request was cancelled while it waited");
-            return;
-        }
+    /// Starts a request; gives it back when it has to wait until something that runs has ended.
+    fn take_up(&mut self, job: Job) -> Option<Job> {
         let entered = self.admission.enter(job.cost, &mut *self.context.cache.borrow_mut());
         let share = match entered {
             Ok(share) => share,
             // While nothing runs there is nothing to wait for.
-            Err(Verdict::Wait) if self.running() > 0 => {
-                self.next = Some(job);
-                return;
-            }
+            Err(Verdict::Wait) if self.running() > 0 => return Some(job),
             Err(_) => {
-                self.status.remove_queued(1);
+                self.status.remove_queued();
                 let shortage = self.admission.shortage(job.cost);
                 let _ = job.events.try_send(Event::Failed(shortage.into()));
-                return;
+                return None;
             }
         };
-        self.status.take_up();
+        // Before its reader hears of it, who may count places.
+        self.status.set_active(self.running() + 1);
+        self.status.remove_queued();
         self.seeds = self.seeds.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         if let Some(sequence) = Sequence::start(job, &self.context, self.seeds >> 16, share) {
             self.active.push_back(sequence);
         }
-        self.publish_places();
+        self.status.set_active(self.running());
+        None
     }
 
     fn running(&self) -> usize {
@@ -409,8 +419,7 @@ impl Worker<'_> {
         }
         // Behind the others: one of them is next.
         self.active.extend(had_a_chunk);
-        self.publish_places();
-        self.status.record_memory();
+        self.status.set_active(self.running());
         worked
     }
 

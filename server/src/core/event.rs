@@ -60,9 +60,8 @@ pub enum Delta {
     CallArguments(String),
     /// The call that began last ends.
     CallEnd {
-        /// Its arguments are whole. Where they are not, the call was malformed or cut off after it
-        /// had begun: it is void, and its text follows as content. Where it contradicted itself,
-        /// the call as it was meant follows instead.
+        /// Its arguments are whole. Where they are not, the call was malformed, cut off or
+        /// contradicted itself after it had begun: it is void, and its text follows as content.
         complete: bool,
     },
 }

@@ -11,7 +11,8 @@ use super::{Chat, Format, ToolChoice};
 /// The grammar of a chat's answer; `None` where anything goes.
 ///
 /// A forced call wins over the format. Where the model may choose, it calls tools or answers in the
-/// format.
+/// format; a free choice between text and calls needs no grammar unless calls are limited to one or a
+/// tool is strict.
 pub(super) fn of_chat(
     chat: &Chat,
     format: &Format,
@@ -24,7 +25,7 @@ pub(super) fn of_chat(
     let answers = match (&chat.tool_choice, of_format(format)) {
         (ToolChoice::Required, _) => vec![calls(chat.tools.clone(), false)],
         (ToolChoice::Named(name), _) => vec![calls(named(&chat.tools, name), false)],
-        (ToolChoice::Auto, None) if may_call && chat.one_call => {
+        (ToolChoice::Auto, None) if may_call && (chat.one_call || any_strict(&chat.tools)) => {
             vec![Answer::Text, calls(chat.tools.clone(), true)]
         }
         (ToolChoice::Auto, Some(answer)) if may_call => {
@@ -58,6 +59,13 @@ fn of_format(format: &Format) -> Option<Answer> {
     }
 }
 
+fn any_strict(tools: &[Value]) -> bool {
+    let strict = |tool: &Value| {
+        tool.get("function").unwrap_or(tool).get("strict") == Some(&Value::Bool(true))
+    };
+    tools.iter().any(strict)
+}
+
 fn named(tools: &[Value], name: &str) -> Vec<Value> {
     let is_it = |tool: &&Value| {
         let function = tool.get("function").unwrap_or(tool);
@@ -78,6 +86,22 @@ mod tests {
         Chat { tools, tool_choice: choice, one_call, ..Chat::default() }
     }
 
+    fn told(grammar: Option<Grammar>) -> String {
+        let told = |answer: &Answer| match answer {
+            Answer::Text => "text".to_owned(),
+            Answer::JsonObject => "object".to_owned(),
+            Answer::JsonSchema(_) => "schema".to_owned(),
+            Answer::Calls(calls) => format!(
+                "{}{} of {}",
+                if calls.after_text { "text? " } else { "" },
+                if calls.one { "one" } else { "many" },
+                calls.tools.len()
+            ),
+        };
+        let answers = grammar.map(|grammar| grammar.answers).unwrap_or_default();
+        answers.iter().map(told).collect::<Vec<_>>().join(" | ")
+    }
+
     #[rstest]
     #[case(ToolChoice::Auto, false, Format::Text, "")]
     #[case(ToolChoice::None, true, Format::Text, "")]
@@ -93,20 +117,23 @@ mod tests {
         #[case] format: Format,
         #[case] want: &str,
     ) {
-        let told = |answer: &Answer| match answer {
-            Answer::Text => "text".to_owned(),
-            Answer::JsonObject => "object".to_owned(),
-            Answer::JsonSchema(_) => "schema".to_owned(),
-            Answer::Calls(calls) => format!(
-                "{}{} of {}",
-                if calls.after_text { "text? " } else { "" },
-                if calls.one { "one" } else { "many" },
-                calls.tools.len()
-            ),
-        };
-        let grammar = of_chat(&chat(choice, one_call), &format, Some(ToolFormat::Json));
-        let answers = grammar.map(|grammar| grammar.answers).unwrap_or_default();
-        assert_eq!(answers.iter().map(told).collect::<Vec<_>>().join(" | "), want);
+        assert_eq!(told(of_chat(&chat(choice, one_call), &format, Some(ToolFormat::Json))), want);
+    }
+
+    #[rstest]
+    #[case(true, false, "text | text? many of 2")]
+    #[case(true, true, "text | text? one of 2")]
+    #[case(false, false, "")]
+    fn a_strict_tool_is_held_to_its_schema(
+        #[case] strict: bool,
+        #[case] one_call: bool,
+        #[case] want: &str,
+    ) {
+        let mut chat = chat(ToolChoice::Auto, one_call);
+        chat.tools[1]["function"]["strict"] = strict.into();
+        assert_eq!(told(of_chat(&chat, &Format::Text, Some(ToolFormat::Json))), want);
+        chat.tool_choice = ToolChoice::None;
+        assert_eq!(told(of_chat(&chat, &Format::Text, Some(ToolFormat::Json))), "");
     }
 
     #[test]

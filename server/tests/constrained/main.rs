@@ -242,6 +242,62 @@ async fn one_call_at_most() {
     assert_eq!(free["choices"], held["choices"], "text is as it was");
 }
 
+/// Without the token that begins `</`, no parameter can end.
+#[tokio::test]
+async fn a_void_call_is_content_streamed_or_not() {
+    let server = Server::start(&[]);
+    let parameters =
+        json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]});
+    let body = with(
+        said("What is the weather in Paris?"),
+        &json!({"reasoning_effort": "none", "max_tokens": 60, "logit_bias": {"292": -100},
+            "tools": [{"type": "function", "function": {"name": "get_weather", "parameters": parameters}}]}),
+    );
+    let choice = server.chat(&body).await["choices"][0].take();
+    let content = choice["message"]["content"].as_str().expect("content");
+    assert!(content.contains("<function name=\"get_weather\">"), "{choice}");
+    assert!(choice["message"].get("tool_calls").is_none(), "{choice}");
+    let chunks = stream(&server, &body).await;
+    assert_eq!(joined(&chunks, "/choices/0/delta/content"), content);
+    let begun = chunks.iter().filter(|c| c.pointer("/choices/0/delta/tool_calls/0/id").is_some());
+    assert_eq!(begun.count(), 1, "no second call follows");
+    let reasons: Vec<&Value> =
+        chunks.iter().filter_map(|c| c.pointer("/choices/0/finish_reason")).collect();
+    assert_eq!(reasons.last(), Some(&&choice["finish_reason"]));
+    assert_ne!(choice["finish_reason"], "tool_calls");
+}
+
+#[tokio::test]
+async fn strict_tools_keep_their_schema_where_the_model_may_choose() {
+    let server = Server::start(&[]);
+    let tool = |strict: bool, properties: Value| {
+        let parameters = json!({"type": "object", "properties": properties, "required": ["city"],
+            "additionalProperties": false});
+        json!({"tools": [{"type": "function", "function": {"name": "get_weather",
+            "description": "Weather of a city", "strict": strict, "parameters": parameters}}]})
+    };
+    let question =
+        with(said("What is the weather in Paris?"), &json!({"reasoning_effort": "none"}));
+    let cities = json!({"city": {"enum": ["Rome", "Oslo"]}});
+    let free = calls(&server.chat(&with(question.clone(), &tool(false, cities.clone()))).await);
+    assert_eq!(free[0].1, json!({"city": "Paris"}));
+    let held = calls(&server.chat(&with(question.clone(), &tool(true, cities.clone()))).await);
+    assert!(
+        held[0].1 == json!({"city": "Rome"}) || held[0].1 == json!({"city": "Oslo"}),
+        "{held:?}"
+    );
+    let greeting = with(said("Hello!"), &tool(true, cities));
+    assert_eq!(contents(&server.chat(&greeting).await).len(), 1, "text is as free as before");
+    let unkept = json!({"city": {"type": "array", "uniqueItems": true}});
+    assert_eq!(
+        server.ask(CHAT, &with(question.clone(), &tool(false, unkept.clone()))).await.0,
+        200
+    );
+    let (status, error) = server.ask(CHAT, &with(question, &tool(true, unkept))).await;
+    assert_eq!(status, 400);
+    assert!(error.to_string().contains("uniqueItems"), "{error}");
+}
+
 #[tokio::test]
 async fn choices_stream_and_are_counted() {
     let server = Server::start(&[]);

@@ -6,6 +6,7 @@ use mlx_rs::{
     Array, Axes, Dtype,
     linalg::{NormOptions, norm_l2},
     ops,
+    transforms::eval,
 };
 
 use super::super::WeakScalar;
@@ -111,15 +112,20 @@ impl Dora {
         Self { low_rank, magnitude, ratio: OnceCell::new() }
     }
 
-    /// A whole linear layer: `x: [.., in]`, the dense `weight: [out, in]`.
-    pub fn linear(&self, x: &Array, weight: &Array, bias: Option<&Array>) -> Result<Array> {
-        let y = ops::matmul(x, weight.transpose()?)?;
-        let out = self.low_rank.linear(&y, x)?;
+    /// A whole linear layer: `x: [.., in]`, the dense `weight: [out, in]`, unpacked anew at each call.
+    pub fn linear(
+        &self,
+        x: &Array,
+        weight: impl Fn() -> Result<Array>,
+        bias: Option<&Array>,
+    ) -> Result<Array> {
         let ratio = self.ratio(|| {
             let LowRank { a, b, scale, .. } = &self.low_rank;
             let delta = ops::matmul(scale.multiply(&b.transpose()?)?, a.transpose()?)?;
-            add(weight, &delta)
+            add(&weight()?, &delta)
         })?;
+        let y = ops::matmul(x, weight()?.transpose()?)?;
+        let out = self.low_rank.linear(&y, x)?;
         let out = ops::multiply(ratio.as_dtype(x.dtype())?, out)?;
         match bias {
             Some(bias) => add(&out, bias),
@@ -152,6 +158,8 @@ impl Dora {
             return Ok(ratio);
         }
         let ratio = ops::divide(&self.magnitude, row_lengths(&adapted()?)?)?;
+        // At once: what it is made of is as large as the weight, and goes before the next module's.
+        eval([&ratio])?;
         Ok(self.ratio.get_or_init(|| ratio))
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     mlx,
     models::Mutation,
     prompt_cache::Start,
-    scheduler::{Places, Status},
+    scheduler::Status,
     weights,
 };
 
@@ -68,7 +68,7 @@ struct Cache {
 
 impl Cache {
     fn in_memory() -> Self {
-        let status = Arc::new(Status::new(None, Places::new(1, 1)));
+        let status = Arc::new(Status::new(None));
         let cache = PromptCache::new(RULES, CAP, Arc::clone(&status), Mutation::None);
         Self { cache, status }
     }
@@ -84,7 +84,7 @@ impl Cache {
     }
 
     fn open(dir: &Path, disk_cap: u64) -> Self {
-        let status = Arc::new(Status::new(None, Places::new(1, 1)));
+        let status = Arc::new(Status::new(None));
         let mut cache = PromptCache::new(RULES, CAP, Arc::clone(&status), Mutation::None);
         let folder = Folder::open(dir, disk_cap, "this model".into()).unwrap();
         cache.keep_on_disk(folder, shape());

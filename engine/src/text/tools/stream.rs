@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{ToolCall, ToolError, gemma4, json, minicpm5, qwen3_coder};
-use crate::text::ToolFormat;
+use crate::text::{ToolFormat, python::json_loads};
 
 /// News of the calls in one body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum CallDelta {
     /// The call that began last ends.
     End {
         /// It is as the whole body says. Otherwise it is void: the body is malformed or cut off,
-        /// or the call comes once more, as it should have been.
+        /// or means something else than was shown. Then the body is no call at all.
         complete: bool,
     },
 }
@@ -34,8 +34,10 @@ pub enum CallDelta {
 /// models write: its name, then its arguments, whose pieces joined are the parser's arguments. Where
 /// a body leaves that form, the rest waits for its end. Further calls of one body wait for it, too.
 ///
-/// What was shown can be wrong only where the body contradicts itself later: it repeats a key, or
-/// never closes what it opened. The call is then void. A body is as long as its generation at
+/// What was shown can be wrong only where the body contradicts itself later: it never closes what it
+/// opened, or says twice what may be said once. The call is then void and the body text, whatever the
+/// parser makes of it: nobody can take back what was shown. Arguments that repeat a key stay, for
+/// readers of JSON take the last value, as the parser does. A body is as long as its generation at
 /// most ([`MAX_GENERATED_TOKENS`](crate::limits::MAX_GENERATED_TOKENS)), and is read once on its way
 /// and once at its end, both in linear time.
 #[derive(Debug, Clone)]
@@ -98,21 +100,17 @@ impl ToolStream {
     /// Ends a body whose end marker came.
     ///
     /// # Errors
-    /// [`NoCall`] with the body if it is malformed or holds no call. A call that was shown is void.
+    /// [`NoCall`] with the body if it is malformed, holds no call, or not the one that was shown. A
+    /// call that was shown is void.
     pub fn end(mut self, deltas: &mut Vec<CallDelta>) -> Result<(), NoCall> {
-        let calls = match self.format.parser().parse(&self.body, &self.tools) {
-            Ok(calls) if calls.is_empty() => Err(ToolError::new("an empty list of calls")),
-            parsed => parsed,
-        };
-        match calls {
-            Ok(calls) => {
+        let parsed = self.format.parser().parse(&self.body, &self.tools);
+        match parsed.and_then(|calls| Ok((self.rest_of(calls.first())?, calls))) {
+            Ok((rest, calls)) => {
                 let mut calls = calls.into_iter();
-                if let Some(rest) = self.rest_of(calls.as_slice().first()) {
+                if let Some(rest) = rest {
                     calls.next();
                     push_arguments(rest, deltas);
                     deltas.push(CallDelta::End { complete: true });
-                } else {
-                    self.void(deltas);
                 }
                 calls.for_each(|call| whole(call, deltas));
                 Ok(())
@@ -130,11 +128,13 @@ impl ToolStream {
         self.body
     }
 
-    /// Arguments that are still to be shown, where the call is the one that was shown.
-    fn rest_of(&self, call: Option<&ToolCall>) -> Option<String> {
-        let (name, shown) = self.shown.as_ref()?;
-        let rest = call.filter(|call| call.name == *name)?.arguments.strip_prefix(shown.as_str());
-        rest.map(str::to_owned)
+    /// Arguments of a body's first call that are still to be shown; `None` where nothing was.
+    fn rest_of(&self, call: Option<&ToolCall>) -> Result<Option<String>, ToolError> {
+        let call = call.ok_or_else(|| ToolError::new("an empty list of calls"))?;
+        let Some((name, shown)) = &self.shown else { return Ok(None) };
+        let rest = if call.name == *name { rest(shown, &call.arguments) } else { None };
+        let rest = rest.ok_or_else(|| ToolError::new("something else than it began with"));
+        rest.map(Some)
     }
 
     fn void(&mut self, deltas: &mut Vec<CallDelta>) {
@@ -142,6 +142,18 @@ impl ToolStream {
             deltas.push(CallDelta::End { complete: false });
         }
     }
+}
+
+/// What makes `shown` mean `arguments`, with keys that are repeated or not.
+fn rest(shown: &str, arguments: &str) -> Option<String> {
+    if let Some(rest) = arguments.strip_prefix(shown) {
+        return Some(rest.to_owned());
+    }
+    let means_it = |rest: &&str| {
+        let value = json_loads(&format!("{shown}{rest}"), true);
+        value.and_then(|value| value.dumps()).is_some_and(|text| text == arguments)
+    };
+    ["", "}"].into_iter().find(means_it).map(str::to_owned)
 }
 
 fn whole(call: ToolCall, deltas: &mut Vec<CallDelta>) {
