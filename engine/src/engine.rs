@@ -3,7 +3,7 @@
 mod adapters;
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, OnceLock, mpsc as std_mpsc},
     task::{Context, Poll},
     thread,
@@ -59,6 +59,8 @@ pub struct EngineOptions {
     pub prompt_cache_disk_bytes: u64,
     /// Bytes that weights, caches and intermediate results may take together; `None` is no bound.
     pub memory_budget: Option<u64>,
+    /// A chat template in place of the model's. It also says how tool calls are written.
+    pub chat_template: Option<String>,
     /// Deliberate mistake, for the parity harness's own tests.
     #[doc(hidden)]
     pub mutation: Mutation,
@@ -80,6 +82,7 @@ impl EngineOptions {
             prompt_cache_dir: None,
             prompt_cache_disk_bytes: limits::DEFAULT_PROMPT_CACHE_DISK_BYTES,
             memory_budget: None,
+            chat_template: None,
             mutation: Mutation::None,
         }
     }
@@ -187,7 +190,7 @@ impl Engine {
         // Parsing a large tokenizer and building the model take about as long: do both at once.
         let (controls, control_receiver) = Controls::new();
         let (parts, started, jobs, status, loading) = thread::scope(|scope| {
-            let text = scope.spawn(|| load_text(&options.model_dir));
+            let text = scope.spawn(|| load_text(&options));
             let folder = scope.spawn(|| cache_folder(&options, &dir));
             let status = Arc::new(Status::new(options.memory_budget));
             // Bounded by the count of those that wait.
@@ -406,8 +409,9 @@ impl Shared {
     }
 }
 
-fn load_text(dir: &Path) -> Result<(Tokenizer, Option<ChatTemplate>)> {
-    let tokenizer = Tokenizer::load(dir)?;
+fn load_text(options: &EngineOptions) -> Result<(Tokenizer, Option<ChatTemplate>)> {
+    let (dir, template) = (&options.model_dir, options.chat_template.as_deref());
+    let tokenizer = Tokenizer::load_with(dir, &[], template)?;
     let template = ChatTemplate::load(dir, &tokenizer)?;
     Ok((tokenizer, template))
 }

@@ -356,4 +356,36 @@ async fn another_template_can_be_given() {
     let (status, e) = server.ask("/v1/chat/completions", &two).await;
     assert_eq!(status, 400);
     assert!(e["error"]["message"].as_str().expect("text").contains("never"), "{e}");
+    // It also says how calls are written: this one does not.
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+    let body = with(hello(), &json!({"tools": tools, "tool_choice": "required"}));
+    let (status, e) = server.ask("/v1/chat/completions", &body).await;
+    let message = e["error"]["message"].as_str().expect("text");
+    assert!(status == 400 && message.contains("no tool-call format"), "{e}");
+}
+
+/// As templates of Qwen3.5 do.
+const STRICT: &str = "{% for m in messages %}{% if m.role == 'system' and not loop.first %}\
+    {{ raise_exception('System message must be at the beginning.') }}{% endif %}\
+    <|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\
+    {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
+#[tokio::test]
+async fn news_in_mid_conversation_do_not_fail_on_strict_templates() {
+    let server = Server::start(&["--chat-template", STRICT]);
+    let say = |role: &str, text: &str| json!({"role": role, "content": text});
+    let ask = async |last: &[Value]| {
+        let start = [say("system", "Be brief."), say("user", "Hello!"), say("assistant", "Hi!")];
+        let messages = [&start, last].concat();
+        server.chat(&json!({"messages": messages, "max_tokens": 8})).await
+    };
+    let told = ask(&[say("system", "It rains."), say("user", "And now?")]).await;
+    let joined = ask(&[say("user", "It rains.\n\nAnd now?")]).await;
+    assert_eq!(told["choices"], joined["choices"]);
+    assert_eq!(told["usage"]["prompt_tokens"], joined["usage"]["prompt_tokens"]);
+
+    let body = json!({"model": "default_model", "max_tokens": 8, "system": "Be brief.",
+                      "messages": [say("user", "Hello!"), say("system", "It rains.")]});
+    let (status, answer) = server.ask("/v1/messages", &body).await;
+    assert_eq!(status, 200, "{answer}");
 }

@@ -62,12 +62,16 @@ impl Tokenizer {
     /// [`Error::File`] for a file that is missing, too large or malformed, [`Error::Tokenizer`] for
     /// contents that are not supported.
     pub fn load(dir: &Path) -> Result<Self> {
-        Self::load_with(dir, &[])
+        Self::load_with(dir, &[], None)
     }
 
-    /// As [`Self::load`], with more tokens that end a generation: ids in decimal or tokens
-    /// (`--extra-eos-token`).
-    pub fn load_with(dir: &Path, extra_eos: &[String]) -> Result<Self> {
+    /// As [`Self::load`], with more tokens that end a generation, ids in decimal or tokens
+    /// (`--extra-eos-token`), and a chat template in place of the files' own (`--chat-template`).
+    pub fn load_with(
+        dir: &Path,
+        extra_eos: &[String],
+        chat_template: Option<&str>,
+    ) -> Result<Self> {
         let path = dir.join("tokenizer.json");
         let bytes = files::read(&path, limits::MAX_TOKENIZER_BYTES)?
             .ok_or_else(|| Error::file(&path, "no such file; a fast tokenizer is required"))?;
@@ -77,7 +81,10 @@ impl Tokenizer {
         let config = files::read_object(&dir.join("tokenizer_config.json"))?.unwrap_or_default();
         let map = files::read_object(&dir.join("special_tokens_map.json"))?;
         let special = SpecialTokens::read(&config, map.as_ref())?;
-        let template = TemplateSource::read(dir, &config)?;
+        let template = match chat_template {
+            Some(text) => TemplateSource::Single(text.to_owned()),
+            None => TemplateSource::read(dir, &config)?,
+        };
         let eos = configured_eos(dir)?;
         Self::build(hf, content.get("decoder"), &config, special, template, eos, extra_eos)
     }

@@ -20,7 +20,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<()> {
     if let Some(line) = kv.line().filter(|_| !args.quiet) {
         note(&line);
     }
-    let rendering = Rendering { template: None, args: args.chat_template_args.clone() };
+    let rendering = Rendering { args: args.chat_template_args.clone() };
     let prepared = Prepared::new(&engine, &rendering, request(args, &engine, &text)?)?;
     let mut running = Running::start(&engine, prepared)?;
     let mut written = Written::default();

@@ -13,7 +13,7 @@ use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
 };
-use verbatim_engine::{EngineOptions, exit_at_once, text::ChatTemplate};
+use verbatim_engine::{EngineOptions, exit_at_once};
 
 use super::{
     args::ServeArgs,
@@ -34,10 +34,10 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
     let keys = args.keys.keys()?;
     // A taken port is told before the model is loaded.
     let socket = runtime.block_on(bind(args, &keys))?;
-    let template = args.chat_template.as_deref().map(template_text).transpose()?;
     let kv = args.kv.setting(&args.model)?;
     let adapter_root = args.adapters.root()?;
     let mut options = engine_options(args);
+    options.chat_template = args.chat_template.as_deref().map(template_text).transpose()?;
     args.adapters.apply(&mut options)?;
     let engine = kv.load(options)?;
     for adapter in engine.adapters() {
@@ -45,11 +45,9 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
     }
     let file = kv.beside().map(|file| file.display());
     tracing::info!(kv = %engine.model().kv, file = file.map(tracing::field::display), "key-value cache");
-    let template =
-        template.map(|text| ChatTemplate::from_text(&text, engine.tokenizer())).transpose()?;
     let config = ServeConfig {
         defaults: args.defaults(),
-        rendering: Rendering { template, args: args.chat_template_args.clone() },
+        rendering: Rendering { args: args.chat_template_args.clone() },
         max_body_bytes: args.max_body_bytes,
         body_timeout: args.body_timeout,
         stuck_after: args.stuck_after,

@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde_json::{Map, Value};
 use verbatim_engine::{
     Engine, Error, GenerateRequest, Result, Routing,
-    text::{Channel, ChatInput, ChatTemplate},
+    text::{Channel, ChatInput},
 };
 
 use super::{Chat, Prompt, Request, ToolChoice, Translator, grammar, later_system, marks::marks};
@@ -18,8 +18,6 @@ const THINKING_SWITCHES: [&str; 2] = ["enable_thinking", "thinking"];
 /// How conversations are rendered, as the operator wants it.
 #[derive(Debug, Clone, Default)]
 pub struct Rendering {
-    /// A template to use in place of the model's.
-    pub template: Option<ChatTemplate>,
     /// Variables for the template; those of a request win.
     pub args: Map<String, Value>,
 }
@@ -105,7 +103,7 @@ struct ChatPrompt {
 
 fn chat_prompt(engine: &Engine, rendering: &Rendering, chat: &Chat) -> Result<ChatPrompt> {
     let tokenizer = engine.tokenizer();
-    let Some(template) = rendering.template.as_ref().or(engine.template()) else {
+    let Some(template) = engine.template() else {
         let mut text = plain_chat(&chat.messages, chat.role_mapping.as_ref());
         text.push_str(&chat.prefill);
         let ids = encode(engine, &text, true)?;
