@@ -302,36 +302,49 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Request`] for a field out of range and adapters that are not registered or do not
-    /// combine, [`Error::Memory`] for what the memory budget could not hold even if nothing else ran,
-    /// [`Error::QueueFull`], [`Error::ShuttingDown`],
+    /// combine, [`Error::PromptTooLong`], [`Error::Memory`] for what the memory budget could not hold
+    /// even if nothing else ran, [`Error::QueueFull`], [`Error::ShuttingDown`],
     /// [`Error::WorkerDied`].
-    pub fn submit(&self, mut request: GenerateRequest) -> Result<Generation> {
+    pub fn submit(&self, request: GenerateRequest) -> Result<Generation> {
+        let died = || Error::WorkerDied("restart the process".into());
+        self.submit_all(vec![request])?.pop().ok_or_else(died)
+    }
+
+    /// Queues several requests, all of them or none.
+    ///
+    /// # Errors
+    /// Those of [`Self::submit`] for any of them, and [`Error::Request`] for more than
+    /// [`Self::capacity`].
+    pub fn submit_all(&self, requests: Vec<GenerateRequest>) -> Result<Vec<Generation>> {
         let shared = &*self.shared;
-        check_request(&request, &shared.info)?;
-        if shared.status.is_draining() {
-            return Err(Error::ShuttingDown);
+        let (count, capacity) = (requests.len(), self.capacity());
+        if count > capacity {
+            return Err(Error::Request(format!(
+                "{count} requests at once are more than the {capacity} that may run and wait here"
+            )));
         }
-        let adapters = shared.adapters.resolve(request.adapters.as_deref())?;
-        let cost = shared.admit(&mut request)?.into();
-        let pipeline = TextPipeline::new(&shared.tokenizer, &request.routing, &request.stop);
-        let matcher = request.grammar.as_ref().map(Constraint::matcher);
-        let (events, reader) = mpsc::channel(limits::EVENT_BUFFER);
-        let eos_token_ids = shared.info.eos_token_ids.clone();
-        let submitted = Instant::now();
-        let job =
-            Job { request, adapters, pipeline, matcher, events, eos_token_ids, submitted, cost };
+        let prepared = requests.into_iter().map(|request| shared.job(request));
+        let (queued, generations): (Vec<_>, Vec<_>) =
+            prepared.collect::<Result<Vec<_>>>()?.into_iter().unzip();
         let Some(jobs) = &shared.jobs else {
             return Err(Error::ShuttingDown);
         };
-        if !shared.status.try_queue(shared.queue_limit, shared.max_active) {
+        if !shared.status.try_queue(count, shared.queue_limit, shared.max_active) {
             return Err(Error::QueueFull { limit: shared.queue_limit });
         }
-        if jobs.send(job).is_err() {
-            shared.status.remove_queued();
-            return Err(Error::WorkerDied("restart the process".into()));
+        for (sent, job) in queued.into_iter().enumerate() {
+            if jobs.send(job).is_err() {
+                (sent..count).for_each(|_| shared.status.remove_queued());
+                return Err(Error::WorkerDied("restart the process".into()));
+            }
         }
         shared.controls.wake();
-        Ok(Generation { events: reader })
+        Ok(generations)
+    }
+
+    /// Requests that may run and wait at the same time.
+    pub fn capacity(&self) -> usize {
+        self.shared.queue_limit.saturating_add(self.shared.max_active)
     }
 
     /// What a request takes at most, as admission counts it; `None` where the family does not say.
@@ -360,6 +373,24 @@ impl Shared {
             max_tokens: request.max_tokens as u64,
             step: step as u64,
         }
+    }
+
+    /// A request as the MLX thread takes it, and where its events arrive.
+    fn job(&self, mut request: GenerateRequest) -> Result<(Job, Generation)> {
+        check_request(&request, &self.info)?;
+        if self.status.is_draining() {
+            return Err(Error::ShuttingDown);
+        }
+        let adapters = self.adapters.resolve(request.adapters.as_deref())?;
+        let cost = self.admit(&mut request)?.into();
+        let pipeline = TextPipeline::new(&self.tokenizer, &request.routing, &request.stop);
+        let matcher = request.grammar.as_ref().map(Constraint::matcher);
+        let (events, reader) = mpsc::channel(limits::EVENT_BUFFER);
+        let eos_token_ids = self.info.eos_token_ids.clone();
+        let submitted = Instant::now();
+        let job =
+            Job { request, adapters, pipeline, matcher, events, eos_token_ids, submitted, cost };
+        Ok((job, Generation { events: reader }))
     }
 
     /// What a request may take; fewer tokens than nobody asked for may be generated.
@@ -448,10 +479,7 @@ fn check_lengths(prompt: &[u32], max_tokens: usize, info: &ModelInfo) -> Result<
         return refuse("the prompt is empty: at least one token is needed".into());
     }
     if n > limits::MAX_PROMPT_TOKENS {
-        return refuse(format!(
-            "the prompt has {n} tokens, the limit is {}",
-            limits::MAX_PROMPT_TOKENS
-        ));
+        return Err(Error::PromptTooLong { prompt: n, most: limits::MAX_PROMPT_TOKENS });
     }
     if let Some(id) = prompt.iter().find(|&&id| id as usize >= info.vocab_size) {
         return refuse(format!(
