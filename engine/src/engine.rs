@@ -37,13 +37,13 @@ pub struct EngineOptions {
     pub adapters: Vec<AdapterSource>,
     /// Names of those that requests use that do not choose; several are combined.
     pub default_adapters: Vec<String>,
-    /// Prompt tokens per prefill call.
+    /// Prompt tokens per prefill call, at most [`limits::MAX_PROMPT_TOKENS`].
     pub prefill_step_size: usize,
     /// Which layers keep quantized keys and values.
     pub kv: KvQuantization,
-    /// Requests that may wait for a turn.
+    /// Requests that may wait for a turn, at most [`limits::MAX_QUEUE_LIMIT`].
     pub queue_limit: usize,
-    /// Sequences that run at once.
+    /// Sequences that run at once, at most [`limits::MAX_ACTIVE`].
     pub max_active: usize,
     /// Sequences that share the model's calls; 1 lets all take turns. `None` is
     /// [`limits::DEFAULT_MAX_BATCH`] on backends where a sequence's bits do not depend on its
@@ -167,11 +167,7 @@ impl Engine {
     /// [`Error::Adapter`] for files that are not as they have to be; [`Error::Memory`] for a model
     /// beyond the budget; [`Error::Request`] and [`Error::Kv`] for settings out of range.
     pub fn load(options: EngineOptions) -> Result<Self> {
-        if options.prompt_cache_dir.is_some() && options.prompt_cache_bytes == 0 {
-            return Err(Error::Request(
-                "a folder for the prompt cache is of no use while prompt_cache_bytes is 0".into(),
-            ));
-        }
+        check_options(&options)?;
         let mut dir = ModelDir::open(&options.model_dir)?;
         let adapters::Start { infos, loaded: adapters } =
             adapters::read_all(&options.adapters, &mut dir)?;
@@ -243,7 +239,7 @@ impl Engine {
             eos_token_ids: tokenizer.eos_token_ids().clone(),
             kv: options.kv,
         };
-        let queue_limit = options.queue_limit.max(1);
+        let queue_limit = options.queue_limit;
         let jobs = Some(jobs);
         let worker = Some(worker);
         let mounting = Mutex::new(());
@@ -307,36 +303,49 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Request`] for a field out of range and adapters that are not registered or do not
-    /// combine, [`Error::Memory`] for what the memory budget could not hold even if nothing else ran,
-    /// [`Error::QueueFull`], [`Error::ShuttingDown`],
+    /// combine, [`Error::PromptTooLong`], [`Error::Memory`] for what the memory budget could not hold
+    /// even if nothing else ran, [`Error::QueueFull`], [`Error::ShuttingDown`],
     /// [`Error::WorkerDied`].
-    pub fn submit(&self, mut request: GenerateRequest) -> Result<Generation> {
+    pub fn submit(&self, request: GenerateRequest) -> Result<Generation> {
+        let died = || Error::WorkerDied("restart the process".into());
+        self.submit_all(vec![request])?.pop().ok_or_else(died)
+    }
+
+    /// Queues several requests, all of them or none.
+    ///
+    /// # Errors
+    /// Those of [`Self::submit`] for any of them, and [`Error::Request`] for more than
+    /// [`Self::capacity`].
+    pub fn submit_all(&self, requests: Vec<GenerateRequest>) -> Result<Vec<Generation>> {
         let shared = &*self.shared;
-        check_request(&request, &shared.info)?;
-        if shared.status.is_draining() {
-            return Err(Error::ShuttingDown);
+        let (count, capacity) = (requests.len(), self.capacity());
+        if count > capacity {
+            return Err(Error::Request(format!(
+                "{count} requests at once are more than the {capacity} that may run and wait here"
+            )));
         }
-        let adapters = shared.adapters.resolve(request.adapters.as_deref())?;
-        let cost = shared.admit(&mut request)?.into();
-        let pipeline = TextPipeline::new(&shared.tokenizer, &request.routing, &request.stop);
-        let matcher = request.grammar.as_ref().map(Constraint::matcher);
-        let (events, reader) = mpsc::channel(limits::EVENT_BUFFER);
-        let eos_token_ids = shared.info.eos_token_ids.clone();
-        let submitted = Instant::now();
-        let job =
-            Job { request, adapters, pipeline, matcher, events, eos_token_ids, submitted, cost };
+        let prepared = requests.into_iter().map(|request| shared.job(request));
+        let (queued, generations): (Vec<_>, Vec<_>) =
+            prepared.collect::<Result<Vec<_>>>()?.into_iter().unzip();
         let Some(jobs) = &shared.jobs else {
             return Err(Error::ShuttingDown);
         };
-        if !shared.status.try_queue(shared.queue_limit, shared.max_active) {
+        if !shared.status.try_queue(count, shared.queue_limit, shared.max_active) {
             return Err(Error::QueueFull { limit: shared.queue_limit });
         }
-        if jobs.send(job).is_err() {
-            shared.status.remove_queued();
-            return Err(Error::WorkerDied("restart the process".into()));
+        for (sent, job) in queued.into_iter().enumerate() {
+            if jobs.send(job).is_err() {
+                (sent..count).for_each(|_| shared.status.remove_queued());
+                return Err(Error::WorkerDied("restart the process".into()));
+            }
         }
         shared.controls.wake();
-        Ok(Generation { events: reader })
+        Ok(generations)
+    }
+
+    /// Requests that may run and wait at the same time.
+    pub fn capacity(&self) -> usize {
+        self.shared.queue_limit.saturating_add(self.shared.max_active)
     }
 
     /// What a request takes at most, as admission counts it; `None` where the family does not say.
@@ -367,6 +376,24 @@ impl Shared {
         }
     }
 
+    /// A request as the MLX thread takes it, and where its events arrive.
+    fn job(&self, mut request: GenerateRequest) -> Result<(Job, Generation)> {
+        check_request(&request, &self.info)?;
+        if self.status.is_draining() {
+            return Err(Error::ShuttingDown);
+        }
+        let adapters = self.adapters.resolve(request.adapters.as_deref())?;
+        let cost = self.admit(&mut request)?.into();
+        let pipeline = TextPipeline::new(&self.tokenizer, &request.routing, &request.stop);
+        let matcher = request.grammar.as_ref().map(Constraint::matcher);
+        let (events, reader) = mpsc::channel(limits::EVENT_BUFFER);
+        let eos_token_ids = self.info.eos_token_ids.clone();
+        let submitted = Instant::now();
+        let job =
+            Job { request, adapters, pipeline, matcher, events, eos_token_ids, submitted, cost };
+        Ok((job, Generation { events: reader }))
+    }
+
     /// What a request may take; fewer tokens than nobody asked for may be generated.
     fn admit(&self, request: &mut GenerateRequest) -> Result<Estimate> {
         let Some(memory) = &self.memory else { return Ok(Estimate::default()) };
@@ -377,6 +404,26 @@ impl Shared {
         request.max_tokens = demand.max_tokens as usize;
         Ok(estimate)
     }
+}
+
+/// Refuses counts out of range, none of which is taken for another, and what goes ill together.
+fn check_options(options: &EngineOptions) -> Result<()> {
+    let counts = [
+        ("queue_limit", options.queue_limit, limits::MAX_QUEUE_LIMIT),
+        ("max_active", options.max_active, limits::MAX_ACTIVE),
+        ("prefill_step_size", options.prefill_step_size, limits::MAX_PROMPT_TOKENS),
+    ];
+    for (name, n, most) in counts {
+        if !(1..=most).contains(&n) {
+            return Err(Error::Request(format!("{name} must be from 1 to {most}, got {n}")));
+        }
+    }
+    if options.prompt_cache_dir.is_some() && options.prompt_cache_bytes == 0 {
+        return Err(Error::Request(
+            "a folder for the prompt cache is of no use while prompt_cache_bytes is 0".into(),
+        ));
+    }
+    Ok(())
 }
 
 fn load_text(options: &EngineOptions) -> Result<(Tokenizer, Option<ChatTemplate>)> {
@@ -433,10 +480,7 @@ fn check_lengths(prompt: &[u32], max_tokens: usize, info: &ModelInfo) -> Result<
         return refuse("the prompt is empty: at least one token is needed".into());
     }
     if n > limits::MAX_PROMPT_TOKENS {
-        return refuse(format!(
-            "the prompt has {n} tokens, the limit is {}",
-            limits::MAX_PROMPT_TOKENS
-        ));
+        return Err(Error::PromptTooLong { prompt: n, most: limits::MAX_PROMPT_TOKENS });
     }
     if let Some(id) = prompt.iter().find(|&&id| id as usize >= info.vocab_size) {
         return refuse(format!(
@@ -613,4 +657,26 @@ pub struct DiskHealth {
     pub evictions: u64,
     /// Files that were damaged, or belong to another model, setting or build.
     pub rejected: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(|o: &mut EngineOptions| o.queue_limit = 0, "queue_limit must be from 1 to 16384, got 0")]
+    #[case(|o: &mut EngineOptions| o.queue_limit = 2_000_000_000, "queue_limit")]
+    #[case(|o: &mut EngineOptions| o.max_active = 0, "max_active")]
+    #[case(|o: &mut EngineOptions| o.max_active = limits::MAX_ACTIVE + 1, "max_active")]
+    #[case(|o: &mut EngineOptions| o.prefill_step_size = 0, "prefill_step_size")]
+    fn counts_out_of_range_are_refused(
+        #[case] set: impl FnOnce(&mut EngineOptions),
+        #[case] says: &str,
+    ) {
+        let mut options = EngineOptions::new("no/such/model");
+        set(&mut options);
+        let refused = Engine::load(options).err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(refused.contains(says), "{refused}");
+    }
 }

@@ -53,6 +53,14 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// The prompt is longer than any model's may be.
+    #[error("the prompt has {prompt} tokens, the limit is {most}")]
+    PromptTooLong {
+        /// Tokens of the prompt.
+        prompt: usize,
+        /// [`limits::MAX_PROMPT_TOKENS`](crate::limits::MAX_PROMPT_TOKENS).
+        most: usize,
+    },
     /// More memory than the budget has: for a request, or for the weights alone.
     #[error("{0}")]
     Memory(Box<Shortage>),

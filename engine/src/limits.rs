@@ -95,8 +95,12 @@ pub const GRAMMAR_STACK_BYTES: usize = 512 << 20;
 
 /// Requests waiting for the MLX thread unless told otherwise.
 pub const DEFAULT_QUEUE_LIMIT: usize = 64;
+/// Most requests that may wait for the MLX thread.
+pub const MAX_QUEUE_LIMIT: usize = 1 << 14;
 /// Sequences that run at once unless told otherwise.
 pub const DEFAULT_MAX_ACTIVE: usize = 16;
+/// Most sequences that may run at once.
+pub const MAX_ACTIVE: usize = 1_024;
 /// Sequences that share the model's calls at most.
 pub const MAX_BATCH: usize = 64;
 /// Sequences that share the model's calls unless told otherwise, where that changes no bit.

@@ -194,6 +194,32 @@ fn a_free_place_to_run_needs_none_in_the_queue() {
 }
 
 #[test]
+fn several_requests_are_queued_all_or_none() {
+    let tiny = tiny_with(|o| {
+        o.queue_limit = 1;
+        o.max_active = 2;
+    });
+    let some = |n: u32| (1..=n).map(|id| endless(&[id], 4)).collect::<Vec<_>>();
+    assert_eq!(tiny.engine.capacity(), 3);
+    let refused = tiny.engine.submit_all(some(4));
+    assert!(matches!(refused, Err(Error::Request(_))), "{refused:?}");
+    // The queue alone has one place.
+    for generation in tiny.engine.submit_all(some(3)).unwrap() {
+        let mut generation = generation;
+        let events = std::iter::from_fn(|| generation.next_blocking());
+        assert!(events.into_iter().any(|event| matches!(event, Event::Finished(_))));
+    }
+    wait_until("idle", || tiny.engine.health().active == 0);
+
+    let mut running = tiny.engine.submit(endless(&[1], limits::MAX_GENERATED_TOKENS)).unwrap();
+    assert!(running.next_blocking().is_some());
+    let refused = tiny.engine.submit_all(some(3));
+    assert!(matches!(refused, Err(Error::QueueFull { limit: 1 })), "{refused:?}");
+    assert_eq!(tiny.engine.health().queued, 0, "nothing of it lingers");
+    assert_eq!(tiny.engine.submit_all(some(2)).unwrap().len(), 2);
+}
+
+#[test]
 fn a_reader_that_lags_holds_up_nobody() {
     let tiny = tiny();
     let many = limits::EVENT_BUFFER * 2;

@@ -5,7 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
-use verbatim_engine::{Error as EngineError, constrain::Part};
+use verbatim_engine::{Error as EngineError, constrain::Part, memory::Advice};
 
 use crate::{http::json_response, limits};
 
@@ -24,12 +24,23 @@ pub struct ApiError {
     pub param: Option<String>,
     /// Machine-readable cause.
     pub code: Option<&'static str>,
+    /// How much too long the prompt is, where that is what is wrong.
+    pub overlong: Option<Overlong>,
+}
+
+/// A prompt that is too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overlong {
+    /// Its tokens.
+    pub prompt: u64,
+    /// Tokens that it may have.
+    pub most: u64,
 }
 
 impl ApiError {
     /// An error without field or code.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), param: None, code: None }
+        Self { status, message: message.into(), param: None, code: None, overlong: None }
     }
 
     /// 400 with `message` and no field.
@@ -45,6 +56,12 @@ impl ApiError {
     /// 400 for a field, or a value of it, that this server does not honour.
     pub fn unsupported(param: impl Into<String>, message: impl Into<String>) -> Self {
         Self::field(param, message).with_code("unsupported_parameter")
+    }
+
+    /// 400 for a prompt that is too long, with the code that clients know to shorten it by.
+    pub fn too_long(overlong: Overlong, message: impl Into<String>) -> Self {
+        let e = Self::bad_request(message).with_code("context_length_exceeded");
+        Self { overlong: Some(overlong), ..e }
     }
 
     /// The same error with a code.
@@ -99,9 +116,12 @@ impl IntoResponse for ApiError {
 }
 
 impl From<EngineError> for ApiError {
-    /// The caller's mistakes are 400, a full or ending engine is 503. Anything else is the
+    /// The caller's mistakes are 400, overlong prompts among them; a full or ending engine is 503. Anything else is the
     /// engine's own trouble: its text goes to the log, since it may tell of addresses and paths.
     fn from(e: EngineError) -> Self {
+        if let Some(overlong) = overlong(&e) {
+            return Self::too_long(overlong, e.to_string());
+        }
         match e {
             EngineError::Request(_) | EngineError::Template(_) | EngineError::Tokenizer(_) => {
                 Self::bad_request(e.to_string())
@@ -150,14 +170,36 @@ impl From<EngineError> for ApiError {
     }
 }
 
+/// How much too long the prompt is, where a shorter one would do.
+fn overlong(e: &EngineError) -> Option<Overlong> {
+    match e {
+        EngineError::PromptTooLong { prompt, most } => {
+            Some(Overlong { prompt: *prompt as u64, most: *most as u64 })
+        }
+        EngineError::Memory(shortage) => match shortage.advice {
+            Advice::ShorterPrompt { prompt, most } => Some(Overlong { prompt, most }),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use rstest::rstest;
+    use verbatim_engine::memory::Shortage;
+
+    fn memory(advice: Advice) -> EngineError {
+        Shortage { resident: 1, request: 2, budget: 2, advice }.into()
+    }
 
     #[rstest]
     #[case(EngineError::Request("top_k must be below 8".into()), 400, "invalid_request_error", None)]
     #[case(EngineError::Template("no".into()), 400, "invalid_request_error", None)]
+    #[case(EngineError::PromptTooLong { prompt: 9, most: 8 }, 400, "invalid_request_error", Some("context_length_exceeded"))]
+    #[case(memory(Advice::ShorterPrompt { prompt: 9, most: 8 }), 400, "invalid_request_error", Some("context_length_exceeded"))]
+    #[case(memory(Advice::FewerTokens(8)), 413, "invalid_request_error", Some("memory_budget"))]
     #[case(EngineError::QueueFull { limit: 3 }, 503, "service_unavailable", Some("queue_full"))]
     #[case(EngineError::ShuttingDown, 503, "service_unavailable", Some("shutting_down"))]
     #[case(EngineError::WorkerDied("x".into()), 503, "service_unavailable", Some("worker_died"))]
@@ -171,6 +213,8 @@ mod tests {
         let api = ApiError::from(e);
         assert_eq!((api.status.as_u16(), api.kind(), api.code), (status, kind, code));
         assert!(!api.message.contains("0x7f"));
+        let overlong = api.overlong.map(|overlong| (overlong.prompt, overlong.most));
+        assert_eq!(overlong, (code == Some("context_length_exceeded")).then_some((9, 8)));
         let has_retry = api.into_response().headers().contains_key(header::RETRY_AFTER);
         assert_eq!(has_retry, status == 503);
     }

@@ -31,11 +31,12 @@ pub async fn answer(
     let body = state.bodies.read(request).await?;
     let parsed = prepare(&state, protocol, body).await?;
     let Parsed { stream, choices, prepared, reply } = parsed;
-    let running = Answering {
-        running: Running::start(&state.engine, prepared)?,
-        counted: state.metrics.generation(choices),
-        cut: state.cutting(),
+    let running = match Running::start(&state.engine, prepared) {
+        Ok(running) => running,
+        Err(e) => return refuse(stream, reply, e.into()),
     };
+    let running =
+        Answering { running, counted: state.metrics.generation(choices), cut: state.cutting() };
     if stream {
         let (sender, response) = sse::response();
         let span = tracing::Span::current();
@@ -44,6 +45,12 @@ pub async fn answer(
     } else {
         whole(running, choices, reply).await
     }
+}
+
+/// Tells that the engine refused a request.
+fn refuse(stream: bool, mut reply: Box<dyn Reply>, error: ApiError) -> ApiResult<Response> {
+    let events = if stream { reply.refused(&error) } else { None };
+    events.map(|events| sse::of(&events)).ok_or(error)
 }
 
 /// The tokens of the prompt that a body of `protocol` amounts to.

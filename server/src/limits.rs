@@ -5,6 +5,10 @@ use std::time::Duration;
 
 /// Largest request body unless `--max-body-bytes` says otherwise.
 pub const DEFAULT_MAX_BODY_BYTES: usize = 16 << 20;
+/// Most that `--max-body-bytes` may allow.
+pub const MAX_BODY_BYTES: usize = 1 << 30;
+/// Longest time that a flag may set.
+pub const MAX_TIMEOUT: Duration = Duration::from_hours(365 * 24);
 /// A request's body must have arrived after this long, unless `--body-timeout` says otherwise.
 pub const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// A request's head must have arrived after this long, unless `--header-timeout` says otherwise.
@@ -25,6 +29,8 @@ pub const FREE_BODY_BYTES: usize = 64 << 10;
 pub const BODY_ROOM_BYTES: usize = 4 << 10;
 /// Open connections unless `--max-connections` says otherwise.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 512;
+/// Most that `--max-connections` may allow.
+pub const MAX_CONNECTIONS: usize = 1 << 16;
 /// Time to tell a client that there are too many connections.
 pub const REJECT_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause after `accept` failed, e.g. for want of file descriptors.
@@ -99,8 +105,12 @@ pub const MAX_METADATA_KEY_CHARS: usize = 64;
 pub const MAX_METADATA_VALUE_CHARS: usize = 512;
 /// Stored responses, in bytes, unless `--responses-bytes` says otherwise.
 pub const DEFAULT_RESPONSES_BYTES: usize = 64 << 20;
+/// Most that `--responses-bytes` may allow.
+pub const MAX_RESPONSES_BYTES: usize = 1 << 40;
 /// Stored responses unless `--responses-entries` says otherwise.
 pub const DEFAULT_RESPONSES: usize = 1_024;
+/// Most that `--responses-entries` may allow.
+pub const MAX_RESPONSES: usize = 1 << 20;
 /// How long a response is stored unless `--responses-ttl` says otherwise.
 pub const DEFAULT_RESPONSES_TTL: Duration = Duration::from_hours(24);
 /// Bytes that a stored response takes beside its text.
@@ -158,5 +168,19 @@ pub const MAX_REPO_NAME_BYTES: usize = 192;
 pub const MAX_TOKEN_FILE_BYTES: u64 = 4 << 10;
 /// Models of the hub's cache that are listed.
 pub const MAX_CACHED_MODELS: usize = 4_096;
+/// Revisions of one cached model that are listed.
+pub const MAX_CACHED_REVISIONS: usize = 1_024;
+/// Largest file that is fetched from a hub, in bytes.
+pub const MAX_HUB_FILE_BYTES: u64 = 1 << 40;
+/// Largest description of a model by a hub, in bytes.
+pub const MAX_HUB_INFO_BYTES: u64 = 16 << 20;
+/// Redirections that one request to a hub follows.
+pub const MAX_HUB_REDIRECTS: usize = 8;
+/// A hub that is silent for this long has broken off.
+pub const HUB_TIMEOUT: Duration = Duration::from_mins(1);
 /// Times that a broken connection to a hub is made again.
-pub const HUB_RETRIES: usize = 3;
+pub const HUB_RETRIES: u32 = 3;
+/// Time before that is done first; it doubles each time.
+pub const HUB_RETRY_DELAY: Duration = Duration::from_millis(300);
+/// Bytes of a file from a hub that are received at once.
+pub const HUB_BUFFER_BYTES: usize = 64 << 10;

@@ -167,10 +167,13 @@ async fn one_model(
     PathPart(id): PathPart,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
-    let mut entry = models::retrieve(&id, &state.model_id, state.created)?;
-    if anthropic::errors::speaks_anthropic(&headers) {
-        entry = anthropic::models::entry(&id, state.created);
-    }
+    state.check_model(&id)?;
+    // By the name that was asked for, as answers have it.
+    let entry = if anthropic::errors::speaks_anthropic(&headers) {
+        anthropic::models::entry(&id, state.created)
+    } else {
+        models::entry(&id, state.created)
+    };
     Ok(json_response(StatusCode::OK, &entry))
 }
 

@@ -45,13 +45,22 @@ pub fn keepalive() -> Bytes {
 /// gone; the body ends when the sender is dropped.
 pub fn response() -> (mpsc::Sender<Bytes>, Response) {
     let (sender, receiver) = mpsc::channel(limits::STREAM_BUFFER);
-    let mut response = Response::new(Body::new(ChannelBody { receiver }));
+    (sender, framed(Body::new(ChannelBody { receiver })))
+}
+
+/// A response whose events are known.
+pub fn of(events: &[Bytes]) -> Response {
+    framed(Body::from(events.concat()))
+}
+
+fn framed(body: Body) -> Response {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // Reverse proxies would otherwise collect the stream before they pass it on.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    (sender, response)
+    response
 }
 
 #[derive(Debug)]

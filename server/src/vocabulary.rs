@@ -18,10 +18,6 @@ impl TokenizerVocabulary {
 }
 
 impl Vocabulary for TokenizerVocabulary {
-    fn piece(&self, id: u32) -> String {
-        self.engine.tokenizer().piece(id).unwrap_or_default()
-    }
-
     fn bytes(&self, id: u32) -> Vec<u8> {
         self.engine.tokenizer().token_bytes(id)
     }

@@ -167,12 +167,28 @@ async fn requests_side_by_side_do_not_mix() {
 }
 
 #[tokio::test]
+async fn choices_get_their_places_all_at_once() {
+    let server = Server::start(&["--max-active", "2", "--queue-limit", "1"]);
+    let (status, e) =
+        server.ask("/v1/chat/completions", &with(hello(), &json!({"n": 4, "max_tokens": 1}))).await;
+    assert_eq!((status, &e["error"]["param"]), (400, &json!("n")), "{e}");
+    for _ in 0..5 {
+        let answer = server.chat(&with(hello(), &json!({"n": 3, "max_tokens": 1}))).await;
+        assert_eq!(answer["choices"].as_array().map(Vec::len), Some(3), "{answer}");
+        server.until_idle().await;
+    }
+}
+
+#[tokio::test]
 async fn models_are_listed_and_others_refused() {
     let server = Server::start(&["--model-name", "org/tiny"]);
     let list: Value = server.get("/v1/models").send().await.unwrap().json().await.unwrap();
     assert_eq!((&list["object"], &list["data"][0]["id"]), (&json!("list"), &json!("org/tiny")));
     let one: Value = server.get("/v1/models/org/tiny").send().await.unwrap().json().await.unwrap();
     assert_eq!(one, list["data"][0]);
+    let default = server.get("/v1/models/default_model").send().await.unwrap();
+    assert_eq!(default.status(), 200);
+    assert_eq!(default.json::<Value>().await.unwrap()["id"], "default_model");
     assert_eq!(server.get("/v1/models/other").send().await.unwrap().status(), 404);
     let path = common::model().display().to_string();
     for name in ["org/tiny", "default_model", path.as_str()] {

@@ -52,7 +52,11 @@ async fn ordinary_requests_pass_and_absurd_ones_are_refused_with_figures() {
     let words = "word ".repeat(20_000);
     let (status, body) =
         server.ask("/v1/completions", &json!({"prompt": words, "max_tokens": 4})).await;
-    assert_eq!(status, 413, "{body}");
+    assert_eq!(
+        (status, &body["error"]["code"]),
+        (400, &json!("context_length_exceeded")),
+        "{body}"
+    );
     assert!(body["error"]["message"].as_str().expect("text").contains("shorten the prompt"));
 
     server.until_idle().await;
@@ -62,6 +66,38 @@ async fn ordinary_requests_pass_and_absurd_ones_are_refused_with_figures() {
     assert_eq!(memory["reserved_bytes"], fit(300, &[])["weights"], "{health}");
     let (active, peak) = (memory["active_bytes"].as_u64(), memory["peak_bytes"].as_u64());
     assert!(active > Some(0) && peak >= active && peak <= Some(budget), "{health}");
+}
+
+#[tokio::test]
+async fn an_overlong_prompt_is_told_as_agents_look_for_it() {
+    let (server, _) = server_for(300);
+    let words = "word ".repeat(20_000);
+    let messages = json!([{"role": "user", "content": words}]);
+    let body = json!({"model": "default_model", "messages": messages, "max_tokens": 4});
+    let (status, refused) = server.ask("/v1/messages", &body).await;
+    assert_eq!((status, &refused["error"]["type"]), (400, &json!("invalid_request_error")));
+    let message = refused["error"]["message"].as_str().expect("text");
+    let figures = message.strip_prefix("prompt is too long: ").expect("Anthropic's words");
+    let (prompt, rest) = figures.split_once(" tokens > ").expect("what it has");
+    let (most, rest) = rest.split_once(" maximum; ").expect("what it may have");
+    let number = |text: &str| text.parse::<u64>().expect("a number");
+    assert!((1..number(prompt)).contains(&number(most)), "{message}");
+    assert!(rest.ends_with(&format!("shorten the prompt to at most {most} tokens")), "{message}");
+    let (_, counted) = server.ask("/v1/messages/count_tokens", &body).await;
+    assert!(!counted["input_tokens"].is_u64() || counted["input_tokens"] == number(prompt));
+
+    let body = json!({"input": words, "max_output_tokens": 4});
+    let (status, refused) = server.ask("/v1/responses", &body).await;
+    assert_eq!((status, &refused["error"]["code"]), (400, &json!("context_length_exceeded")));
+    let stream = with(body, &json!({"stream": true}));
+    let response = server.post("/v1/responses", &stream).send().await.expect("an answer");
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let events = response.text().await.expect("text");
+    let last = events.lines().filter_map(|line| line.strip_prefix("data: ")).next_back();
+    let last: Value = serde_json::from_str(last.expect("events")).expect("JSON");
+    assert_eq!(last["type"], "response.failed", "{events}");
+    assert_eq!(last["response"]["error"]["code"], "context_length_exceeded", "{events}");
 }
 
 #[tokio::test]

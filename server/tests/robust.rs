@@ -19,6 +19,8 @@ use verbatim_server::{
     state::{AppState, ServeConfig},
 };
 
+const GET_HEALTH: &[u8] = b"GET /health HTTP/1.1\r\nhost: a.localhost\r\nconnection: close\r\n\r\n";
+
 #[tokio::test]
 async fn a_client_that_leaves_a_stream_stops_its_generation() {
     let server = Server::start(&[]);
@@ -212,9 +214,7 @@ impl Server {
     fn until_idle_raw(&self) {
         let start = std::time::Instant::now();
         loop {
-            let answer = self.raw_exchange(
-                b"GET /health HTTP/1.1\r\nhost: a.localhost\r\nconnection: close\r\n\r\n",
-            );
+            let answer = self.raw_exchange(GET_HEALTH);
             if answer.starts_with("HTTP/1.1 200 ") {
                 return;
             }
@@ -237,9 +237,83 @@ async fn sigterm_lets_running_requests_finish() {
     let rest = &rest[rest.find("data: ").expect("data")..];
     let chunks = Events::parse(rest).chunks();
     assert_eq!(chunks.last().expect("a chunk")["choices"][0]["finish_reason"], "length");
-    assert!(TcpStream::connect(server.address).is_err(), "still accepting");
     let (status, log) = server.wait();
     assert_eq!(status.code(), Some(0), "{log}");
+}
+
+/// Waits until `/health` says so. A connection that is new in the moment of the signal may be closed
+/// before its request is read.
+async fn until_draining(server: &Server) {
+    let start = std::time::Instant::now();
+    loop {
+        if let Ok(answer) = server.get("/health").send().await
+            && answer.status() == 503
+        {
+            let health: Value = answer.json().await.expect("JSON");
+            assert_eq!(health["worker"], "draining");
+            return;
+        }
+        assert!(start.elapsed() < common::PATIENCE, "it never says so");
+    }
+}
+
+/// Waits while the client goes on closing its connections.
+async fn status_at_end(server: Server) -> Option<i32> {
+    tokio::task::spawn_blocking(|| server.wait().0.code()).await.expect("no panic")
+}
+
+#[tokio::test]
+async fn a_draining_server_says_so() {
+    let server = Server::start(&["--drain-timeout", "100000"]);
+    let mut running =
+        server.post("/v1/chat/completions", &endless(&eos())).send().await.expect("an answer");
+    first_data(&mut running).await;
+    server.signal("TERM");
+    until_draining(&server).await;
+    let metrics = server.get("/metrics").send().await.expect("an answer");
+    // One request, and the connection is closed.
+    assert_eq!(metrics.headers()["connection"], "close");
+    let metrics = metrics.text().await.expect("text");
+    assert!(metrics.contains("verbatim_worker_state{state=\"draining\"} 1"), "{metrics}");
+    let (status, e) = server.ask("/v1/chat/completions", &hello()).await;
+    assert_eq!((status, &e["error"]["code"]), (503, &json!("shutting_down")), "{e}");
+    // What ran goes on, and when it ends so does the server.
+    first_data(&mut running).await;
+    drop(running);
+    assert_eq!(status_at_end(server).await, Some(0));
+}
+
+#[tokio::test]
+async fn the_limit_of_connections_holds_while_draining() {
+    let args = ["--max-connections", "2", "--header-timeout", "100000"];
+    let server = Server::start(&[&args[..], &["--drain-timeout", "100000"]].concat());
+    let mut running =
+        server.post("/v1/chat/completions", &endless(&eos())).send().await.expect("an answer");
+    first_data(&mut running).await;
+    server.signal("TERM");
+    until_draining(&server).await;
+    let start = std::time::Instant::now();
+    let mut silent = Vec::new();
+    while !server.raw_exchange(GET_HEALTH).contains("too_many_connections") {
+        assert!(start.elapsed() < common::PATIENCE, "there is no limit");
+        silent.push(server.raw());
+    }
+    // Who came and asked nothing holds nobody up.
+    drop(running);
+    assert_eq!(status_at_end(server).await, Some(0));
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_hold_up_the_end() {
+    let server = Server::start(&["--drain-timeout", "100000", "--header-timeout", "100000"]);
+    let mut kept = server.raw();
+    kept.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("written");
+    assert_ne!(kept.read(&mut [0; 64]).expect("an answer"), 0);
+    let silent = server.raw();
+    server.until_idle().await;
+    server.signal("TERM");
+    assert_eq!(server.wait().0.code(), Some(0));
+    drop((kept, silent));
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ fn merge(body: &mut Value, extra: &Value) {
 #[case(json!({"presence_context_size": -1}), "presence_context_size", "presence_context_size must be at least 0")]
 #[case(json!({"frequency_penalty": false}), "frequency_penalty", "frequency_penalty must be of type ('float', 'int')")]
 #[case(json!({"frequency_context_size": -1}), "frequency_context_size", "frequency_context_size must be at least 0")]
-#[case(json!({"logprobs": 1}), "logprobs", "logprobs must be of type bool")]
+#[case(json!({"logprobs": "x"}), "logprobs", "logprobs must be of type bool")]
 #[case(json!({"top_logprobs": -2}), "top_logprobs", "top_logprobs must be at least 0")]
 #[case(json!({"top_logprobs": 21}), "top_logprobs", "top_logprobs must be at most 20")]
 #[case(json!({"top_logprobs": true}), "top_logprobs", "top_logprobs must be of type int")]
@@ -119,6 +119,9 @@ fn what_is_not_honoured_is_refused_by_name(#[case] extra: Value, #[case] param: 
 #[case(json!({"tool_choice": {"type": "function", "function": {"name": "f"}}}), "tool_choice")]
 #[case(json!({"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "any"}), "tool_choice")]
 #[case(json!({"response_format": "text"}), "response_format")]
+#[case(json!({"response_format": {"type": "json_object", "schema": {}}}), "response_format.schema")]
+#[case(json!({"response_format": {"type": "text", "json_schema": {}}}), "response_format.json_schema")]
+#[case(json!({"logprobs": 2}), "logprobs")]
 #[case(json!({"response_format": {"type": "json_schema"}}), "response_format.json_schema")]
 #[case(json!({"reasoning_effort": 1}), "reasoning_effort")]
 #[case(json!({"parallel_tool_calls": 1}), "parallel_tool_calls")]
@@ -140,6 +143,12 @@ fn chat_fields_are_refused(#[case] extra: Value, #[case] param: &str) {
 #[rstest]
 #[case(json!({"echo": true}), "echo", "echo must be false: the prompt is not repeated")]
 #[case(json!({"suffix": "x"}), "suffix", "suffix is not supported")]
+#[case(json!({"response_format": {"type": "text", "schema": {}}}), "response_format", "response_format is a field of chat completions")]
+#[case(json!({"logprobs": -1}), "logprobs", "logprobs must be at least 0")]
+#[case(json!({"logprobs": 21}), "logprobs", "logprobs must be at most 20")]
+#[case(json!({"logprobs": 1.5}), "logprobs", "logprobs must be of type int")]
+#[case(json!({"logprobs": "x"}), "logprobs", "logprobs must be of type bool")]
+#[case(json!({"logprobs": 3, "top_logprobs": 2}), "top_logprobs", "top_logprobs says otherwise than logprobs; leave one of them out")]
 #[case(json!({"prompt": []}), "prompt", "prompt must be a string or a list of token ids")]
 #[case(json!({"prompt": ["a", "b"]}), "prompt", "prompt must be a string or a list of token ids")]
 #[case(json!({"prompt": [1, -1]}), "prompt", "prompt must be a string or a list of token ids")]
@@ -216,6 +225,7 @@ fn defaults_are_those_of_the_flags() {
 #[case(json!({"temperature": null, "max_tokens": null, "stop": null, "stream": null, "seed": null, "logit_bias": null, "foo": null}))]
 #[case(json!({"draft_model": "default_model", "num_draft_tokens": 3, "adapters": null, "verbosity": "medium", "functions": []}))]
 #[case(json!({"stop": "", "top_logprobs": -1}))]
+#[case(json!({"stream_options": {"include_usage": null}}))]
 fn harmless_fields_are_taken(#[case] extra: Value) {
     let plain = parse_chat(&json!({})).expect("valid");
     assert_eq!(parse_chat(&extra).expect("valid"), plain);
@@ -229,6 +239,18 @@ fn harmless_fields_are_taken(#[case] extra: Value) {
 #[case(json!({"logprobs": false, "top_logprobs": 0}), None)]
 fn logprobs_switch_on_as_in_mlx_lm(#[case] extra: Value, #[case] want: Option<usize>) {
     assert_eq!(parse_chat(&extra).expect("valid").1.top_logprobs, want);
+}
+
+#[rstest]
+#[case(json!({"logprobs": null}), None)]
+#[case(json!({"logprobs": false}), None)]
+#[case(json!({"logprobs": true}), Some(0))]
+#[case(json!({"logprobs": true, "top_logprobs": 2}), Some(2))]
+#[case(json!({"logprobs": 0}), Some(0))]
+#[case(json!({"logprobs": 5}), Some(5))]
+#[case(json!({"logprobs": 20, "top_logprobs": 20}), Some(20))]
+fn completions_take_a_number_of_logprobs(#[case] extra: Value, #[case] want: Option<usize>) {
+    assert_eq!(parse_text(&extra).expect("valid").1.top_logprobs, want);
 }
 
 #[rstest]

@@ -9,10 +9,10 @@ use verbatim_engine::{
     text::{Channel, ToolFormat},
 };
 use verbatim_server::{
-    core::{Answer, Delta, Event, Translator},
+    core::{Answer, Delta, Event, Outcome, StopReason, Translator},
     wire::{
         openai::{
-            logprobs::Vocabulary,
+            logprobs::{Entries, Vocabulary},
             reply::{Answering, Envelope, Kind},
         },
         protocol::Reply,
@@ -23,10 +23,6 @@ use verbatim_server::{
 struct Letters;
 
 impl Vocabulary for Letters {
-    fn piece(&self, id: u32) -> String {
-        format!("Ġ{id}")
-    }
-
     fn bytes(&self, id: u32) -> Vec<u8> {
         format!(" {id}").into_bytes()
     }
@@ -153,7 +149,8 @@ fn a_streamed_chat() {
             "id": "ID", "system_fingerprint": "fp", "object": "chat.completion.chunk",
             "model": "default_model", "created": 0, "choices": [],
             "usage": {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8,
-                      "prompt_tokens_details": {"cached_tokens": 2}},
+                      "prompt_tokens_details": {"cached_tokens": 2},
+                      "completion_tokens_details": {"reasoning_tokens": 3}},
         })
     );
     assert_eq!(chunks.len(), 6);
@@ -181,7 +178,8 @@ fn a_whole_chat() {
             "choices": [{"index": 0, "finish_reason": "length",
                          "message": {"role": "assistant", "content": "Hi", "reasoning": "hm"}}],
             "usage": {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8,
-                      "prompt_tokens_details": {"cached_tokens": 2}},
+                      "prompt_tokens_details": {"cached_tokens": 2},
+                      "completion_tokens_details": {"reasoning_tokens": 1}},
         })
     );
 }
@@ -406,7 +404,8 @@ fn logprobs_describe_the_chosen_token() {
     let content = &response["choices"][0]["logprobs"]["content"];
     let ids: Vec<_> = (0..3).map(|i| content[i]["id"].clone()).collect();
     assert_eq!(ids, [7, 8, 1]);
-    assert_eq!(content[0]["token"], "Ġ7");
+    assert_eq!(content[0]["token"], " 7");
+    assert_eq!(content[0]["top_logprobs"][0]["token"], " 9");
     assert_eq!(content[0]["bytes"], json!([32, 55]));
     assert_eq!(content[0]["logprob"], -0.5);
     assert_eq!(content[0]["top_logprobs"][0]["id"], 9);
@@ -429,10 +428,70 @@ fn streamed_logprobs_lose_no_token() {
 fn completions_have_both_shapes_of_logprobs() {
     let response = whole(Kind::Text, &mut no_tools(), logprob_events());
     let logprobs = &response["choices"][0]["logprobs"];
-    assert_eq!(logprobs["tokens"], json!(["Ġ7", "Ġ8", "Ġ1"]));
+    assert_eq!(logprobs["tokens"], json!([" 7", " 8", " 1"]));
+    assert_eq!(logprobs["text_offset"], json!([0, 2, 4]));
     assert_eq!(logprobs["token_logprobs"], json!([-0.5, -0.5, -0.5]));
-    assert_eq!(logprobs["top_logprobs"][0]["Ġ9"], -0.25);
+    assert_eq!(logprobs["top_logprobs"][0][" 9"], -0.25);
+    assert_eq!(logprobs["top_logprobs"][1], json!({" 8": -0.5}), "the chosen one is among them");
     assert_eq!(logprobs["content"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn offsets_go_on_from_chunk_to_chunk() {
+    let chunks = stream(Kind::Text, &mut no_tools(), logprob_events());
+    let offsets = |at: usize| &chunks[at]["choices"][0]["logprobs"]["text_offset"];
+    assert_eq!((offsets(0), offsets(1)), (&json!([0, 2]), &json!([4])));
+}
+
+/// Pieces of characters, as byte-level vocabularies have them.
+#[derive(Debug)]
+struct Bytes;
+
+impl Vocabulary for Bytes {
+    fn bytes(&self, id: u32) -> Vec<u8> {
+        vec![id as u8]
+    }
+}
+
+#[test]
+fn a_part_of_a_character_is_no_character_of_its_own() {
+    let mut entries = Entries::default();
+    let logprob = TokenLogprob { logprob: -0.5, top: vec![(0xc3, -0.5), (0xe4, -1.0)] };
+    for byte in "aäb".bytes() {
+        entries.push(&Bytes, byte.into(), &logprob);
+    }
+    let legacy = entries.take(Kind::Text).unwrap();
+    assert_eq!(legacy["tokens"], json!(["a", "\u{fffd}", "\u{fffd}", "b"]));
+    assert_eq!(legacy["text_offset"], json!([0, 1, 2, 2]));
+    assert_eq!(legacy["top_logprobs"][1], json!({"\u{fffd}": -0.5}), "the most probable");
+}
+
+fn outcome(cached_tokens: usize) -> Outcome {
+    let stats = Stats { prompt_tokens: 9, cached_tokens, generated_tokens: 1, ..Stats::default() };
+    Outcome { reason: StopReason::EndOfTurn, deltas: Vec::new(), stats }
+}
+
+/// Later choices find what earlier ones left in the cache.
+#[rstest]
+#[case([2, 8])]
+#[case([8, 2])]
+fn cached_is_what_was_so_before_the_request(#[case] cached: [usize; 2]) {
+    let reply = || {
+        let envelope = Envelope::new(Kind::Chat, "m".into(), "fp".into(), Arc::new(Letters));
+        Answering::new(envelope, 2, true)
+    };
+    let answer = |cached| {
+        let mut answer = Answer::default();
+        answer.finish(outcome(cached));
+        answer
+    };
+    let whole = Box::new(reply()).whole(cached.map(answer).to_vec());
+    assert_eq!(whole["usage"]["prompt_tokens_details"]["cached_tokens"], 2);
+    let mut stream = reply();
+    for (at, cached) in cached.into_iter().enumerate() {
+        stream.finish(at, outcome(cached));
+    }
+    assert_eq!(json_of(&stream.end()[0]).unwrap()["usage"], whole["usage"]);
 }
 
 #[test]

@@ -34,8 +34,13 @@ pub enum Advice {
     TryLater,
     /// So many generated tokens behind this prompt.
     FewerTokens(u64),
-    /// A prompt of so many tokens.
-    ShorterPrompt(u64),
+    /// A shorter prompt.
+    ShorterPrompt {
+        /// Tokens of the prompt.
+        prompt: u64,
+        /// Tokens that it may have.
+        most: u64,
+    },
 }
 
 impl Shortage {
@@ -87,10 +92,10 @@ impl fmt::Display for Shortage {
                 "this request needs up to {needed} ({resident} of weights and {request} beside \
                  them), and the memory budget is {budget}; lower max_tokens to at most {n}"
             ),
-            Advice::ShorterPrompt(n) => write!(
+            Advice::ShorterPrompt { most, .. } => write!(
                 f,
                 "this request needs up to {needed} ({resident} of weights and {request} beside \
-                 them), and the memory budget is {budget}; shorten the prompt to at most {n} tokens"
+                 them), and the memory budget is {budget}; shorten the prompt to at most {most} tokens"
             ),
         }
     }
@@ -134,7 +139,7 @@ impl MemoryModel {
         let advice = match fewer {
             Some(n) => Advice::FewerTokens(n),
             None => match self.longest_prompt(demand.step, demand.prompt, room) {
-                Some(n) => Advice::ShorterPrompt(n),
+                Some(most) => Advice::ShorterPrompt { prompt: demand.prompt, most },
                 None => Advice::SmallerModel,
             },
         };

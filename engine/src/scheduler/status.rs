@@ -167,12 +167,12 @@ impl Status {
         self.abandoned.load(Relaxed)
     }
 
-    /// Takes a place among those that wait, of which there are `limit` beside those for whom a place
-    /// to run is free; false when there is none.
-    pub(crate) fn try_queue(&self, limit: usize, max_active: usize) -> bool {
+    /// Takes `n` places among those that wait, all or none, of which there are `limit` beside those for
+    /// whom a place to run is free; false when there are not as many.
+    pub(crate) fn try_queue(&self, n: usize, limit: usize, max_active: usize) -> bool {
         let free = max_active.saturating_sub(self.active.load(Relaxed));
         let most = limit.saturating_add(free);
-        let next = |queued: usize| (queued < most).then_some(queued + 1);
+        let next = |queued: usize| queued.checked_add(n).filter(|all| *all <= most);
         self.queued.fetch_update(Relaxed, Relaxed, next).is_ok()
     }
 

@@ -15,10 +15,6 @@ use super::Script;
 pub struct Names;
 
 impl Vocabulary for Names {
-    fn piece(&self, id: u32) -> String {
-        format!("Ġ{id}")
-    }
-
     fn bytes(&self, id: u32) -> Vec<u8> {
         vec![id as u8, 0xc3]
     }

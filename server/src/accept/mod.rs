@@ -4,7 +4,7 @@
 
 mod stall;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -49,8 +49,9 @@ impl Default for AcceptOptions {
     }
 }
 
-/// Serves until `stop` resolves, then lets running responses finish. When their time is up, `cut`
-/// is to end them, and their last words are still sent.
+/// Serves until `stop` resolves, then lets running responses finish. Meanwhile others may still ask,
+/// once per connection, so that they can be told about the end. When the time is up, `cut` is to end
+/// what runs, and its last words are still sent.
 ///
 /// Returns whether all of them finished in time.
 pub async fn serve(
@@ -60,66 +61,89 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
     cut: impl FnOnce(),
 ) -> bool {
-    let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(options.max_connections));
-    let mut stop = std::pin::pin!(stop);
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = &mut stop => break,
-        };
-        match accepted {
-            Ok((stream, _)) => match Arc::clone(&slots).try_acquire_owned() {
-                Ok(slot) => {
-                    let router = router.clone();
-                    spawn_connection(
-                        stream,
-                        router,
-                        options.header_timeout,
-                        graceful.watcher(),
-                        slot,
-                    );
-                }
-                Err(_) => reject(stream),
-            },
-            Err(e) => {
-                tracing::warn!(error = %e, "accept failed");
-                sleep(limits::ACCEPT_RETRY_DELAY).await;
-            }
+    let door = Door { listener, router, slots, header_timeout: options.header_timeout };
+    let served = GracefulShutdown::new();
+    tokio::select! {
+        never = door.admit(&served, true) => match never {},
+        () = stop => {}
+    }
+    let late = GracefulShutdown::new();
+    let mut over = pin!(sleep(options.drain_timeout));
+    let mut finish = pin!(served.shutdown());
+    let finished = tokio::select! {
+        never = door.admit(&late, false) => match never {},
+        () = &mut finish => true,
+        () = &mut over => false,
+    };
+    drop(door);
+    let mut farewell = pin!(late.shutdown());
+    if finished {
+        tokio::select! {
+            () = &mut farewell => return true,
+            () = over => {}
         }
     }
-    drop(listener);
-    let mut finish = std::pin::pin!(graceful.shutdown());
-    if timeout(options.drain_timeout, &mut finish).await.is_ok() {
-        return true;
-    }
     cut();
-    let _ = timeout(limits::LAST_WORDS_TIMEOUT, finish).await;
+    let last_words = async {
+        if !finished {
+            finish.await;
+        }
+        farewell.await;
+    };
+    let _ = timeout(limits::LAST_WORDS_TIMEOUT, last_words).await;
     false
 }
 
-fn spawn_connection(
-    stream: TcpStream,
+/// Where connections come in.
+struct Door {
+    listener: TcpListener,
     router: Router,
+    slots: Arc<Semaphore>,
     header_timeout: Duration,
-    watcher: Watcher,
-    slot: OwnedSemaphorePermit,
-) {
-    // Tokens are small packets; waiting to fill larger ones would delay each.
-    let _ = stream.set_nodelay(true);
-    let io = TokioIo::new(StallTimeout::new(stream, limits::WRITE_STALL_TIMEOUT));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .max_headers(limits::MAX_HEADERS)
-        .max_buf_size(limits::MAX_HEAD_BYTES)
-        .serve_connection(io, TowerToHyperService::new(router));
-    tokio::spawn(async move {
-        if let Err(e) = watcher.watch(connection).await {
-            tracing::debug!(error = %e, "connection ended");
+}
+
+impl Door {
+    /// Serves every connection that comes, as one of `group`, for one request or many.
+    async fn admit(&self, group: &GracefulShutdown, keep_alive: bool) -> Infallible {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => match Arc::clone(&self.slots).try_acquire_owned() {
+                    Ok(slot) => self.spawn(stream, group.watcher(), keep_alive, slot),
+                    Err(_) => reject(stream),
+                },
+                Err(e) => {
+                    tracing::warn!(error = %e, "accept failed");
+                    sleep(limits::ACCEPT_RETRY_DELAY).await;
+                }
+            }
         }
-        drop(slot);
-    });
+    }
+
+    fn spawn(
+        &self,
+        stream: TcpStream,
+        watcher: Watcher,
+        keep_alive: bool,
+        slot: OwnedSemaphorePermit,
+    ) {
+        // Tokens are small packets; waiting to fill larger ones would delay each.
+        let _ = stream.set_nodelay(true);
+        let io = TokioIo::new(StallTimeout::new(stream, limits::WRITE_STALL_TIMEOUT));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .keep_alive(keep_alive)
+            .header_read_timeout(self.header_timeout)
+            .max_headers(limits::MAX_HEADERS)
+            .max_buf_size(limits::MAX_HEAD_BYTES)
+            .serve_connection(io, TowerToHyperService::new(self.router.clone()));
+        tokio::spawn(async move {
+            if let Err(e) = watcher.watch(connection).await {
+                tracing::debug!(error = %e, "connection ended");
+            }
+            drop(slot);
+        });
+    }
 }
 
 fn reject(mut stream: TcpStream) {

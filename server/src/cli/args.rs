@@ -108,7 +108,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
     pub allowed_origins: Vec<String>,
     /// Tokens to generate at most, unless a request says otherwise
-    #[arg(long, value_name = "N", default_value_t = limits::DEFAULT_MAX_TOKENS, value_parser = token_count)]
+    #[arg(long, value_name = "N", default_value_t = limits::DEFAULT_MAX_TOKENS, value_parser = up_to::<{ engine_limits::MAX_GENERATED_TOKENS }>)]
     pub max_tokens: usize,
     /// Chat template to use instead of the model's: a file, or the template itself
     #[arg(long, value_name = "FILE|TEXT")]
@@ -117,29 +117,29 @@ pub struct ServeArgs {
     #[arg(long, value_name = "JSON", default_value = "{}", value_parser = json_object)]
     pub chat_template_args: Map<String, Value>,
     /// Prompt tokens per prefill call
-    #[arg(long, value_name = "N", default_value_t = engine_limits::DEFAULT_PREFILL_STEP_SIZE, value_parser = positive)]
+    #[arg(long, value_name = "N", default_value_t = engine_limits::DEFAULT_PREFILL_STEP_SIZE, value_parser = up_to::<{ engine_limits::MAX_PROMPT_TOKENS }>)]
     pub prefill_step_size: usize,
     /// Requests that run at once
-    #[arg(long, value_name = "N", default_value_t = engine_limits::DEFAULT_MAX_ACTIVE, value_parser = positive)]
+    #[arg(long, value_name = "N", default_value_t = engine_limits::DEFAULT_MAX_ACTIVE, value_parser = up_to::<{ engine_limits::MAX_ACTIVE }>)]
     pub max_active: usize,
     /// Requests that share the model's calls, each with the bits it has alone; 1 lets them take turns
     /// [default: 16, and 1 on backends where those bits would change]
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N", value_parser = up_to::<{ engine_limits::MAX_BATCH }>)]
     pub max_batch: Option<usize>,
     /// Requests that may wait for a turn; more are answered 503
-    #[arg(long, value_name = "N", default_value_t = engine_limits::DEFAULT_QUEUE_LIMIT)]
+    #[arg(long, value_name = "N", default_value_t = engine_limits::DEFAULT_QUEUE_LIMIT, value_parser = up_to::<{ engine_limits::MAX_QUEUE_LIMIT }>)]
     pub queue_limit: usize,
     /// Largest request body, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = limits::DEFAULT_MAX_BODY_BYTES, value_parser = positive)]
+    #[arg(long, value_name = "BYTES", default_value_t = limits::DEFAULT_MAX_BODY_BYTES, value_parser = up_to::<{ limits::MAX_BODY_BYTES }>)]
     pub max_body_bytes: usize,
     /// Connections open at the same time; more are answered 503
-    #[arg(long, value_name = "N", default_value_t = limits::DEFAULT_MAX_CONNECTIONS, value_parser = positive)]
+    #[arg(long, value_name = "N", default_value_t = limits::DEFAULT_MAX_CONNECTIONS, value_parser = up_to::<{ limits::MAX_CONNECTIONS }>)]
     pub max_connections: usize,
     /// Seconds in which a request's head must arrive; idle connections close as late
-    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = some_seconds)]
     pub header_timeout: Duration,
     /// Seconds in which a request's body must arrive
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = some_seconds)]
     pub body_timeout: Duration,
     /// Seconds without a completed step after which /health reports a busy worker as stuck
     #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
@@ -230,7 +230,7 @@ pub struct GenerateArgs {
     #[arg(long, conflicts_with = "raw")]
     pub no_thinking: bool,
     /// Tokens to generate at most
-    #[arg(long, short, value_name = "N", default_value_t = limits::DEFAULT_MAX_TOKENS, value_parser = token_count)]
+    #[arg(long, short, value_name = "N", default_value_t = limits::DEFAULT_MAX_TOKENS, value_parser = up_to::<{ engine_limits::MAX_GENERATED_TOKENS }>)]
     pub max_tokens: usize,
     /// Text that ends the generation; may be repeated
     #[arg(long, value_name = "TEXT")]
@@ -245,7 +245,7 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "JSON", default_value = "{}", value_parser = json_object, conflicts_with = "raw")]
     pub chat_template_args: Map<String, Value>,
     /// Prompt tokens per prefill call
-    #[arg(long, value_name = "N", default_value_t = engine_limits::DEFAULT_PREFILL_STEP_SIZE, value_parser = positive)]
+    #[arg(long, value_name = "N", default_value_t = engine_limits::DEFAULT_PREFILL_STEP_SIZE, value_parser = up_to::<{ engine_limits::MAX_PROMPT_TOKENS }>)]
     pub prefill_step_size: usize,
     /// Quantized keys and values.
     #[command(flatten)]
@@ -371,16 +371,16 @@ pub struct FitArgs {
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
     /// Tokens of each request, prompt and answer [default: the model's context, at most 32768]
-    #[arg(long, value_name = "N", value_parser = token_count)]
+    #[arg(long, value_name = "N", value_parser = up_to::<{ engine_limits::MAX_GENERATED_TOKENS }>)]
     pub context: Option<usize>,
     /// Requests that run at once
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = up_to::<{ engine_limits::MAX_ACTIVE }>)]
     pub requests: usize,
     /// How many of them share the model's calls, as `serve` takes it
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N", value_parser = up_to::<{ engine_limits::MAX_BATCH }>)]
     pub max_batch: Option<usize>,
     /// Prompt tokens per prefill call
-    #[arg(long, value_name = "N", default_value_t = engine_limits::DEFAULT_PREFILL_STEP_SIZE, value_parser = positive)]
+    #[arg(long, value_name = "N", default_value_t = engine_limits::DEFAULT_PREFILL_STEP_SIZE, value_parser = up_to::<{ engine_limits::MAX_PROMPT_TOKENS }>)]
     pub prefill_step_size: usize,
     /// Folder of an adapter, mlx-lm's or PEFT's, to count
     #[arg(long, value_name = "DIR")]
@@ -426,10 +426,10 @@ pub struct LogitsArgs {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub prompt: Option<String>,
     /// Greedy steps
-    #[arg(long, value_name = "N", value_parser = steps)]
+    #[arg(long, value_name = "N", value_parser = up_to::<{ limits::MAX_LOGITS_STEPS }>)]
     pub steps: usize,
     /// Prompt tokens per prefill call
-    #[arg(long, value_name = "N", default_value_t = engine_limits::DEFAULT_PREFILL_STEP_SIZE, value_parser = positive)]
+    #[arg(long, value_name = "N", default_value_t = engine_limits::DEFAULT_PREFILL_STEP_SIZE, value_parser = up_to::<{ engine_limits::MAX_PROMPT_TOKENS }>)]
     pub prefill_step_size: usize,
     /// The file to write
     #[arg(long, value_name = "FILE")]
@@ -469,10 +469,10 @@ pub struct KvPlanArgs {
     #[arg(long, value_name = "FILE")]
     pub calibration: Option<PathBuf>,
     /// Calibration sequences [default: 5, or all that a list of sequences holds]
-    #[arg(long, value_name = "N", value_parser = sequences)]
+    #[arg(long, value_name = "N", value_parser = up_to::<{ engine_limits::MAX_CALIBRATION_SEQUENCES }>)]
     pub n_samples: Option<usize>,
     /// Tokens per calibration sequence
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = sequence_length)]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = up_to::<{ engine_limits::MAX_CALIBRATION_TOKENS }>)]
     pub seq_len: usize,
     /// Folder for the files; the model's own lets every command find the kv_config.json by itself
     #[arg(
@@ -488,31 +488,21 @@ pub struct KvPlanArgs {
     pub quiet: bool,
 }
 
-fn bounded(text: &str, most: usize) -> Result<usize, String> {
+fn whole(text: &str, least: usize, most: usize) -> Result<usize, String> {
     match text.parse() {
-        Ok(n) if (1..=most).contains(&n) => Ok(n),
-        _ => Err(format!("must be a whole number from 1 to {most}")),
+        Ok(n) if (least..=most).contains(&n) => Ok(n),
+        _ => Err(format!("must be a whole number from {least} to {most}")),
     }
 }
 
-fn token_count(text: &str) -> Result<usize, String> {
-    bounded(text, engine_limits::MAX_GENERATED_TOKENS)
+/// A count from 1 to `MOST`.
+pub(super) fn up_to<const MOST: usize>(text: &str) -> Result<usize, String> {
+    whole(text, 1, MOST)
 }
 
-fn steps(text: &str) -> Result<usize, String> {
-    bounded(text, limits::MAX_LOGITS_STEPS)
-}
-
-fn sequences(text: &str) -> Result<usize, String> {
-    bounded(text, engine_limits::MAX_CALIBRATION_SEQUENCES)
-}
-
-fn sequence_length(text: &str) -> Result<usize, String> {
-    bounded(text, engine_limits::MAX_CALIBRATION_TOKENS)
-}
-
-pub(super) fn positive(text: &str) -> Result<usize, String> {
-    bounded(text, 1 << 40)
+/// A count from 0 to `MOST`.
+pub(super) fn none_or_up_to<const MOST: usize>(text: &str) -> Result<usize, String> {
+    whole(text, 0, MOST)
 }
 
 fn number(text: &str, fits: impl Fn(f64) -> bool, what: &str) -> Result<f64, String> {
@@ -534,9 +524,18 @@ fn fraction(text: &str) -> Result<f64, String> {
     number(text, |x| (0.0..=1.0).contains(&x), "a number from 0 to 1")
 }
 
+/// A time of at most [`limits::MAX_TIMEOUT`]: what is added to the clock must not overflow it.
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
-    let x = number(text, |x| x >= 0.0, "a number of seconds")?;
+    let most = limits::MAX_TIMEOUT;
+    let what = format!("a number of seconds from 0 to {}", most.as_secs());
+    let x = number(text, |x| (0.0..=most.as_secs_f64()).contains(&x), &what)?;
     Duration::try_from_secs_f64(x).map_err(|e| e.to_string())
+}
+
+/// A time in which something can happen.
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    let time = seconds(text)?;
+    if time.is_zero() { Err("must be more than 0 seconds".to_owned()) } else { Ok(time) }
 }
 
 fn json_object(text: &str) -> Result<Map<String, Value>, String> {
@@ -551,6 +550,7 @@ fn json_object(text: &str) -> Result<Map<String, Value>, String> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use rstest::rstest;
 
     #[test]
     fn the_definition_is_sound() {
@@ -566,5 +566,34 @@ mod tests {
         assert_eq!(args.stuck_after, limits::DEFAULT_STUCK_AFTER);
         assert_eq!(args.drain_timeout, limits::DEFAULT_DRAIN_TIMEOUT);
         assert_eq!(args.defaults(), Defaults::default());
+    }
+
+    #[rstest]
+    #[case("--queue-limit", &["1", "16384"], &["0", "16385", "2000000000"])]
+    #[case("--max-active", &["1", "1024"], &["0", "1025"])]
+    #[case("--max-batch", &["1", "64"], &["0", "65"])]
+    #[case("--prefill-step-size", &["1", "1048576"], &["0", "1048577"])]
+    #[case("--max-connections", &["1", "65536"], &["0", "65537"])]
+    #[case("--max-body-bytes", &["1", "1073741824"], &["0", "1073741825"])]
+    #[case("--responses-entries", &["0", "1048576"], &["-1", "1048577"])]
+    #[case("--responses-bytes", &["0", "1099511627776"], &["-1", "1099511627777"])]
+    #[case("--max-requests-per-key", &["1", "65536"], &["0", "65537"])]
+    #[case("--header-timeout", &["0.001", "31536000"], &["0", "1e-30", "31536001", "1e19", "nan", "inf"])]
+    #[case("--body-timeout", &["0.001", "31536000"], &["0", "31536001"])]
+    #[case("--stuck-after", &["0", "31536000"], &["-1", "31536001"])]
+    #[case("--drain-timeout", &["0", "31536000"], &["-1", "31536001"])]
+    #[case("--responses-ttl", &["0", "31536000"], &["-1", "31536001"])]
+    fn numbers_have_ranges(#[case] flag: &str, #[case] fine: &[&str], #[case] bad: &[&str]) {
+        let parsed = |value: &str| {
+            let args = ["verbatim", "serve", "--model", "m", &format!("{flag}={value}")];
+            Cli::try_parse_from(args).map(drop).map_err(|e| e.to_string())
+        };
+        for value in fine {
+            assert_eq!(parsed(value), Ok(()), "{value}");
+        }
+        for value in bad {
+            let e = parsed(value).unwrap_err();
+            assert!(e.contains(flag) && e.contains("must be "), "{value}: {e}");
+        }
     }
 }

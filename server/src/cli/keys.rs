@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 
-use super::{args::positive, output::read_text};
+use super::{args::up_to, output::read_text};
 use crate::{
     keys::{Keys, Secret},
     limits,
@@ -30,10 +30,10 @@ pub struct KeyArgs {
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
     /// Let everyone in, even on an address that others can reach
-    #[arg(long, conflicts_with_all = ["api_key", "api_key_file"])]
+    #[arg(long, conflicts_with_all = ["api_key", "api_key_file", "max_requests_per_key"])]
     pub no_auth: bool,
     /// Requests that each key may have running; more are answered 429
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N", value_parser = up_to::<{ limits::MAX_REQUESTS_PER_KEY }>)]
     pub max_requests_per_key: Option<usize>,
     /// Answer /metrics without a key
     #[arg(long)]
@@ -43,14 +43,21 @@ pub struct KeyArgs {
 impl KeyArgs {
     /// The keys of all sources.
     pub(super) fn keys(&self) -> Result<Keys> {
+        let from_variable = env::var_os(VARIABLE).filter(|key| !key.is_empty());
         if self.no_auth {
+            if from_variable.is_some() {
+                bail!(
+                    "--no-auth lets everyone in, but {VARIABLE} holds a key: leave out --no-auth to \
+                     ask for the key, or unset {VARIABLE}"
+                );
+            }
             return Ok(Keys::default());
         }
         let mut named = Vec::new();
         for (i, key) in self.api_key.iter().enumerate() {
             named.push((format!("api-key-{}", i + 1), key.clone()));
         }
-        if let Some(key) = env::var_os(VARIABLE).filter(|key| !key.is_empty()) {
+        if let Some(key) = from_variable {
             let key = key.into_string().map_err(|_| anyhow!("{VARIABLE} is not UTF-8"))?;
             named.push((VARIABLE.to_owned(), Secret::new(key)));
         }
@@ -60,8 +67,7 @@ impl KeyArgs {
         if named.is_empty() && self.max_requests_per_key.is_some() {
             bail!("--max-requests-per-key needs --api-key or --api-key-file");
         }
-        Keys::new(&named, self.max_requests_per_key.map(|n| n.min(limits::MAX_REQUESTS_PER_KEY)))
-            .map_err(|e| anyhow!(e))
+        Keys::new(&named, self.max_requests_per_key).map_err(|e| anyhow!(e))
     }
 
     /// Refuses to open the model to a network by accident.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::args::seconds;
+use super::args::{none_or_up_to, seconds};
 use crate::{limits, wire::responses::store::Bounds};
 
 /// Flags of the Responses endpoint.
@@ -12,10 +12,10 @@ use crate::{limits, wire::responses::store::Bounds};
 #[command(next_help_heading = "Responses")]
 pub struct ResponsesArgs {
     /// Bytes of responses that are stored for previous_response_id; 0 stores none
-    #[arg(long, value_name = "BYTES", default_value_t = limits::DEFAULT_RESPONSES_BYTES)]
+    #[arg(long, value_name = "BYTES", default_value_t = limits::DEFAULT_RESPONSES_BYTES, value_parser = none_or_up_to::<{ limits::MAX_RESPONSES_BYTES }>)]
     pub responses_bytes: usize,
-    /// Number of responses that are stored
-    #[arg(long, value_name = "N", default_value_t = limits::DEFAULT_RESPONSES)]
+    /// Number of responses that are stored; 0 stores none
+    #[arg(long, value_name = "N", default_value_t = limits::DEFAULT_RESPONSES, value_parser = none_or_up_to::<{ limits::MAX_RESPONSES }>)]
     pub responses_entries: usize,
     /// Seconds that a response is stored
     #[arg(long, value_name = "SECONDS", default_value = "86400", value_parser = seconds)]

@@ -2,7 +2,7 @@
 
 use verbatim_engine::TokenLogprob;
 
-use super::{Delta, Outcome, Step};
+use super::{Delta, Outcome, ReasoningTokens, Step};
 
 /// A call of a tool that the client offered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,17 +36,20 @@ pub struct Answer {
     /// How it ended; `None` until it has.
     pub outcome: Option<Outcome>,
     call: Option<ToolCall>,
+    reasoning: ReasoningTokens,
 }
 
 impl Answer {
     /// Adds a token.
     pub fn step(&mut self, step: Step) {
         self.logprobs.extend(step.logprob.map(|logprob| (step.token, logprob)));
+        self.reasoning.step(&step.deltas);
         self.deltas(step.deltas);
     }
 
     /// Adds the end.
     pub fn finish(&mut self, outcome: Outcome) {
+        self.reasoning.release(&outcome.deltas);
         self.deltas(outcome.deltas.clone());
         self.outcome = Some(outcome);
     }
@@ -96,6 +99,11 @@ impl Answer {
             Part::Reasoning(text) => Some(text),
             _ => None,
         })
+    }
+
+    /// Tokens that went into reasoning.
+    pub fn reasoning_tokens(&self) -> usize {
+        self.reasoning.count()
     }
 
     /// The calls.

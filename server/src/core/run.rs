@@ -22,13 +22,11 @@ pub struct Running {
 struct Choice(Option<(Generation, Translator)>);
 
 impl Running {
-    /// Submits a prepared request.
+    /// Submits a prepared request: all its choices or none.
     pub fn start(engine: &Engine, prepared: Prepared) -> Result<Self> {
-        let choices = prepared
-            .generations
-            .into_iter()
-            .map(|(request, translator)| Ok(Choice(Some((engine.submit(request)?, translator)))))
-            .collect::<Result<_>>()?;
+        let (requests, translators): (Vec<_>, Vec<_>) = prepared.generations.into_iter().unzip();
+        let generations = engine.submit_all(requests)?.into_iter();
+        let choices = generations.zip(translators).map(|running| Choice(Some(running))).collect();
         Ok(Self { choices, turn: 0 })
     }
 

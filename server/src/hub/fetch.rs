@@ -1,38 +1,35 @@
 //! Fetching a model, file by file; what is there and whole is not fetched again.
+//!
+//! Nothing that a hub says becomes a path before it is a [`Hash`](super::verify::Hash), a [`Commit`]
+//! or a plain file name.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    io::Write,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, path::PathBuf};
 
 use hf_hub::{
     Cache, Repo, RepoType,
     api::{
         RepoInfo,
-        sync::{Api, ApiBuilder, ApiRepo},
+        sync::{Api, ApiBuilder},
     },
 };
-use tempfile::NamedTempFile;
+use ureq::http::StatusCode;
 
 use super::{
-    HubError, RepoId, Settings, id,
-    list::{is_commit, snapshot},
-    verify::Hash,
+    HubError, RepoId, Settings,
+    client::{Client, Refusal, check},
+    download::download,
+    id::{self, Commit},
+    list::snapshot,
+    store::{Store, is_whole},
 };
 use crate::limits;
-
-/// What the hub's client names a file by that is not complete.
-const PART: &str = "sync.part";
 
 /// Tells how a fetch gets on.
 pub trait Progress {
     /// `file` is the `n`th of `of` files.
     fn file(&mut self, file: &str, n: usize, of: usize);
-    /// Shows the bytes of a file that is being fetched.
-    fn bar(&mut self) -> indicatif::ProgressBar;
+    /// Shows the bytes of `file`, `bytes` in all, while it is being fetched.
+    fn bar(&mut self, file: &str, bytes: u64) -> indicatif::ProgressBar;
     /// `file` is there and whole.
     fn verified(&mut self, file: &str, fetched: bool);
 }
@@ -65,66 +62,78 @@ pub fn fetch(
     if !id::is_revision(revision) {
         return Err(HubError::Name(revision.to_owned()));
     }
-    let fetch = Fetch::new(settings, id, revision)?;
-    let info = fetch.info()?;
+    let fetch = Fetch::new(settings, id)?;
+    let info = fetch.info(revision)?;
+    let commit = Commit::parse(&info.sha).ok_or_else(|| fetch.nonsense("it names no commit"))?;
     let files = fetch.wanted(&info)?;
     let mut new = 0;
     for (i, file) in files.iter().enumerate() {
         progress.file(file, i + 1, files.len());
-        let fetched = fetch.file(file, &info.sha, progress)?;
+        let fetched = fetch.file(file, &commit, progress)?;
         new += usize::from(fetched);
         progress.verified(file, fetched);
     }
     // Only now does the revision mean this commit: until then the model that was there stays.
-    fetch.point(revision, &info.sha)?;
+    fetch.store.point(revision, &commit)?;
     let dir = snapshot(settings, id, revision)
-        .ok_or_else(|| fetch.refused("the files did not get into the cache"))?;
+        .ok_or_else(|| fetch.nonsense("the files did not get into the cache"))?;
     Ok(Fetched { dir, files: files.len(), new })
 }
 
 struct Fetch<'a> {
     settings: &'a Settings,
     id: &'a RepoId,
+    /// Knows the hub's addresses. Files are fetched by `client`: this one uses what a hub says as it
+    /// is, also for paths.
     api: Api,
-    /// At the revision that was asked for.
-    named: ApiRepo,
-    cache: hf_hub::CacheRepo,
+    client: Client,
+    store: Store,
 }
 
 impl<'a> Fetch<'a> {
-    fn new(settings: &'a Settings, id: &'a RepoId, revision: &str) -> Result<Self, HubError> {
-        let cache = Cache::new(settings.cache_dir.clone());
-        let api = ApiBuilder::from_cache(cache.clone())
+    fn new(settings: &'a Settings, id: &'a RepoId) -> Result<Self, HubError> {
+        let api = ApiBuilder::from_cache(Cache::new(settings.cache_dir.clone()))
             .with_endpoint(settings.endpoint.clone())
             .with_token(settings.token.clone())
-            .with_retries(limits::HUB_RETRIES)
             .with_user_agent("verbatim", crate::version::VERSION)
             .build()
             .map_err(|e| HubError::Settings(e.to_string()))?;
-        let repo = at(id, revision);
-        let (named, cache) = (api.repo(repo.clone()), cache.repo(repo));
-        Ok(Self { settings, id, api, named, cache })
+        let (client, store) = (Client::new(settings)?, Store::new(settings, id));
+        Ok(Self { settings, id, api, client, store })
     }
 
-    fn refused(&self, reason: impl ToString) -> HubError {
-        HubError::Hub { endpoint: self.settings.endpoint.clone(), reason: reason.to_string() }
+    /// The usual refusals in words that tell what to do.
+    fn refused(&self, refusal: Refusal) -> HubError {
+        let id = self.id;
+        let reason = match refusal {
+            Refusal::Failed(e) => return e,
+            Refusal::Absent => format!("there is no {id}, or no such revision of it"),
+            Refusal::Denied => {
+                format!("{id} does not exist or needs a token with access to it (HF_TOKEN)")
+            }
+            Refusal::Passing(reason) | Refusal::Lasting(reason) => reason,
+        };
+        HubError::Hub { endpoint: self.settings.endpoint.clone(), reason }
     }
 
-    /// The hub's client expects answers to make sense; one that does not is the hub's failure.
-    fn ask<T>(
-        &self,
-        question: impl FnOnce() -> Result<T, hf_hub::api::sync::ApiError>,
-    ) -> Result<T, HubError> {
-        match catch_unwind(AssertUnwindSafe(question)) {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(e)) => Err(self.refused(explain(&e.to_string(), self.id))),
-            Err(_) => Err(self.refused("its answer makes no sense")),
-        }
+    fn nonsense(&self, reason: impl Into<String>) -> HubError {
+        self.refused(Refusal::Lasting(reason.into()))
     }
 
-    fn info(&self) -> Result<RepoInfo, HubError> {
-        let info = self.ask(|| self.named.info())?;
-        if is_commit(&info.sha) { Ok(info) } else { Err(self.refused("it names no commit")) }
+    fn info(&self, revision: &str) -> Result<RepoInfo, HubError> {
+        let request = self.api.repo(self.at(revision)).info_request();
+        let request = request.config().timeout_global(Some(limits::HUB_TIMEOUT)).build();
+        let answer = request.call().and_then(|mut response| {
+            response.body_mut().with_config().limit(limits::MAX_HUB_INFO_BYTES).read_json()
+        });
+        answer.map_err(|e| {
+            let status = match e {
+                ureq::Error::StatusCode(code) => StatusCode::from_u16(code).ok(),
+                _ => None,
+            };
+            let refusal = status.and_then(|status| check(status).err());
+            self.refused(refusal.unwrap_or_else(|| Refusal::Passing(e.to_string())))
+        })
     }
 
     fn wanted(&self, info: &RepoInfo) -> Result<Vec<String>, HubError> {
@@ -149,81 +158,39 @@ impl<'a> Fetch<'a> {
     fn file(
         &self,
         file: &str,
-        commit: &str,
+        commit: &Commit,
         progress: &mut dyn Progress,
     ) -> Result<bool, HubError> {
-        let repo = self.api.repo(at(self.id, commit));
-        let announced = self.ask(|| self.api.metadata(&repo.url(file)))?;
-        let hash = Hash::parse(announced.etag())
-            .ok_or_else(|| self.refused(format!("{file} has no hash for an ETag")))?;
-        if announced.commit_hash() != commit {
-            return Err(self.refused(format!("{file} is not of the commit {commit}")));
+        let url = self.api.repo(self.at(commit.as_str())).url(file);
+        let announced = self.client.announced(&url).map_err(|e| self.refused(e))?;
+        if announced.commit != *commit {
+            return Err(self.nonsense(format!("{file} is not of the commit {commit}")));
         }
-        let blob = self.cache.blob_path(hash.hex());
-        let pointer = self.cache.pointer_path(commit).join(file);
-        if pointer.exists() && is_whole(&pointer, &hash)? {
+        if announced.bytes > limits::MAX_HUB_FILE_BYTES {
+            let most = limits::MAX_HUB_FILE_BYTES;
+            return Err(HubError::TooMuch(format!("{file} has more than {most} bytes")));
+        }
+        let hash = &announced.hash;
+        if is_whole(&self.store.pointer(commit, file), hash)? {
             return Ok(false);
         }
-        discard(&[&pointer]);
-        let part = blob.with_extension(PART);
-        if fs::metadata(&part).is_ok_and(|part| part.len() >= announced.size() as u64) {
-            discard(&[&part]);
+        let _lock = self.store.lock(hash, file)?;
+        let fetched = !is_whole(&self.store.blob(hash), hash)?;
+        if fetched {
+            let bar = progress.bar(file, announced.bytes);
+            let part = self.store.part(hash);
+            let whole = download(&self.client, &url, file, &announced, &part, &bar);
+            bar.finish_and_clear();
+            whole.map_err(|e| self.refused(e))?;
+            self.store.keep(hash)?;
         }
-        let bar = progress.bar();
-        let fetched = self.ask(|| repo.download_with_progress(file, bar.clone()));
-        bar.finish_and_clear();
-        let pointer = fetched?;
-        if is_whole(&pointer, &hash)? {
-            return Ok(true);
-        }
-        discard(&[&pointer, &blob]);
-        Err(HubError::Corrupt { file: file.to_owned(), expected: hash.hex().to_owned() })
+        self.store.link(commit, file, hash)?;
+        Ok(fetched)
     }
 
-    /// Makes `revision` mean `commit`.
-    fn point(&self, revision: &str, commit: &str) -> Result<(), HubError> {
-        let refs = self.settings.cache_dir.join(self.id.folder()).join("refs");
-        if revision != commit {
-            // The hub's client leaves one for the commit, which it was asked for.
-            discard(&[&refs.join(commit)]);
-        }
-        let path = refs.join(revision);
-        let folder = path.parent().unwrap_or(&refs);
-        let write = || {
-            fs::create_dir_all(folder)?;
-            let mut staged = NamedTempFile::new_in(folder)?;
-            staged.write_all(commit.as_bytes())?;
-            staged.persist(&path)?;
-            Ok(())
-        };
-        write().map_err(HubError::io(&path))
+    fn at(&self, revision: &str) -> Repo {
+        Repo::with_revision(self.id.as_str().to_owned(), RepoType::Model, revision.to_owned())
     }
-}
-
-fn at(id: &RepoId, revision: &str) -> Repo {
-    Repo::with_revision(id.as_str().to_owned(), RepoType::Model, revision.to_owned())
-}
-
-/// Removes files that are of no use. One that stays is found again by its hash.
-fn discard(paths: &[&Path]) {
-    for path in paths {
-        let _ = fs::remove_file(path);
-    }
-}
-
-fn is_whole(path: &Path, hash: &Hash) -> Result<bool, HubError> {
-    hash.matches(path).map_err(HubError::io(path))
-}
-
-/// The usual refusals in words that tell what to do.
-fn explain(reason: &str, id: &RepoId) -> String {
-    if reason.contains("404") {
-        return format!("there is no {id}, or no such revision of it");
-    }
-    if reason.contains("401") || reason.contains("403") {
-        return format!("{id} does not exist or needs a token with access to it (HF_TOKEN)");
-    }
-    reason.to_owned()
 }
 
 /// Whether a file of a repository belongs to a model that we can load. Names in folders are other

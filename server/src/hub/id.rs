@@ -64,6 +64,27 @@ pub(super) fn is_revision(text: &str) -> bool {
     text.len() <= limits::MAX_REPO_NAME_BYTES && text.split('/').all(is_plain)
 }
 
+/// A commit: a plain hash, so that it is a name for a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Commit(String);
+
+impl Commit {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let hash = text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        hash.then(|| Self(text.to_owned()))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Commit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,7 +125,16 @@ mod tests {
     #[case("refs/pr/1", true)]
     #[case("../main", false)]
     #[case("", false)]
+    #[case(".tmpA1b2c3", false)]
     fn revisions(#[case] text: &str, #[case] fine: bool) {
         assert_eq!(is_revision(text), fine);
+    }
+
+    #[rstest]
+    #[case("0123456789abcdef0123456789abcdef01234567", true)]
+    #[case("0123456789abcdef0123456789abcdef0123456", false)]
+    #[case("../../../../../../../../../../etc/passwd", false)]
+    fn commits(#[case] text: &str, #[case] fine: bool) {
+        assert_eq!(Commit::parse(text).is_some(), fine);
     }
 }

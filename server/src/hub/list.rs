@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{HubError, RepoId, Settings};
+use super::{
+    HubError, RepoId, Settings,
+    id::{Commit, is_revision},
+};
 use crate::limits;
 
 /// A model in the cache.
@@ -44,33 +47,44 @@ pub fn list(settings: &Settings) -> Result<Vec<Cached>, HubError> {
 pub(super) fn snapshot(settings: &Settings, id: &RepoId, revision: &str) -> Option<PathBuf> {
     let repo = settings.cache_dir.join(id.folder());
     let commit = read_commit(&repo.join("refs").join(revision))?;
-    let dir = repo.join("snapshots").join(commit);
+    let dir = repo.join("snapshots").join(commit.as_str());
     dir.is_dir().then_some(dir)
 }
 
 fn revisions(settings: &Settings, id: &RepoId) -> Vec<Cached> {
-    let refs = settings.cache_dir.join(id.folder()).join("refs");
-    let names = fs::read_dir(refs).into_iter().flatten().flatten();
-    names
-        .filter_map(|name| name.file_name().into_string().ok())
-        .filter_map(|revision| {
-            let dir = snapshot(settings, id, &revision)?;
-            let bytes = size(&dir);
-            Some(Cached { id: id.clone(), revision, dir, bytes })
-        })
-        .collect()
+    let mut names = Vec::new();
+    find_refs(&settings.cache_dir.join(id.folder()).join("refs"), "", &mut names);
+    let cached = names.into_iter().filter_map(|revision| {
+        let dir = snapshot(settings, id, &revision)?;
+        let bytes = size(&dir);
+        Some(Cached { id: id.clone(), revision, dir, bytes })
+    });
+    cached.collect()
+}
+
+/// Names of the files below `folder` that can be revisions, such as `main` and `refs/pr/1`; whatever
+/// else lies there is passed over. Links to folders are not followed, and a name's length bounds the
+/// depth.
+fn find_refs(folder: &Path, prefix: &str, found: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let revision = format!("{prefix}{name}");
+        if found.len() >= limits::MAX_CACHED_REVISIONS || !is_revision(&revision) {
+            continue;
+        }
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            find_refs(&entry.path(), &format!("{revision}/"), found);
+        } else {
+            found.push(revision);
+        }
+    }
 }
 
 /// A commit is a plain hash: whatever else a file holds must not become a path.
-fn read_commit(path: &Path) -> Option<String> {
+fn read_commit(path: &Path) -> Option<Commit> {
     let small = fs::metadata(path).ok()?.len() <= limits::MAX_TOKEN_FILE_BYTES;
     let text = small.then(|| fs::read_to_string(path).ok()).flatten()?;
-    let commit = text.trim();
-    is_commit(commit).then(|| commit.to_owned())
-}
-
-pub(super) fn is_commit(text: &str) -> bool {
-    text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit())
+    Commit::parse(text.trim())
 }
 
 fn size(dir: &Path) -> u64 {

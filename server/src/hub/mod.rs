@@ -3,10 +3,13 @@
 //! The cache is the one that the hub's own tools keep (`models--ORG--NAME` with `refs`, `snapshots`
 //! and `blobs`), so what they fetched is found and what is fetched here they find.
 
+mod client;
+mod download;
 mod fetch;
 mod id;
 mod list;
 mod settings;
+mod store;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -46,6 +49,17 @@ pub enum HubError {
         /// The hash that was announced.
         expected: String,
     },
+    /// A file of which more bytes came than announced. It has been removed.
+    #[error("{file} is longer than the {bytes} bytes that the hub announced: it was removed")]
+    TooLong {
+        /// Its name.
+        file: String,
+        /// The size that was announced.
+        bytes: u64,
+    },
+    /// Another process is fetching the same file.
+    #[error("{0} is being fetched by another process: wait until that is done")]
+    Busy(String),
     /// The repository has no model that could be loaded.
     #[error("{repo} has no {missing}: only models with safetensors weights can be loaded")]
     NoModel {

@@ -32,9 +32,13 @@ impl Hash {
         }
     }
 
-    /// Whether the file at `path` has it.
+    /// Whether the file at `path` is there and has it.
     pub(super) fn matches(&self, path: &Path) -> std::io::Result<bool> {
-        let mut file = File::open(path)?;
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(e),
+        };
         let found = match self {
             Self::Sha256(_) => digest(Sha256::new(), &mut file)?,
             Self::Git(_) => {

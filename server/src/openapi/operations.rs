@@ -275,7 +275,7 @@ fn responses(content: Value, error: &str, refusals: &[u16]) -> Map<String, Value
 
 fn meaning(status: u16) -> &'static str {
     match status {
-        400 => "The request is malformed; the message says where.",
+        400 => "The request is malformed or its prompt too long; the message says where.",
         401 => "The server needs an API key, and this is none of its keys.",
         403 => "The Host or Origin is not allowed.",
         404 => "There is no such thing here.",

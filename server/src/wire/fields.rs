@@ -78,6 +78,11 @@ impl Fields {
         self.map.get(name).is_some_and(|value| !value.is_null())
     }
 
+    /// Whether a field is a number.
+    pub fn is_number(&self, name: &str) -> bool {
+        self.map.get(name).is_some_and(Value::is_number)
+    }
+
     /// A JSON integer; `label` names the field in errors.
     pub fn optional_int(&mut self, name: &str, label: &str) -> ApiResult<Option<i128>> {
         match self.take(name) {

@@ -69,6 +69,12 @@ pub trait Reply: Debug + Send {
     /// The events of a failure.
     fn fail(&mut self, error: &ApiError) -> Vec<Bytes>;
 
+    /// The whole stream that tells of a request that the engine refused, where it is not the status
+    /// that tells.
+    fn refused(&mut self, _error: &ApiError) -> Option<Vec<Bytes>> {
+        None
+    }
+
     /// Sees a token of an answer that is to be whole, for what an [`Answer`] does not keep.
     fn observe(&mut self, _choice: usize, _step: &Step) {}
 

@@ -2,7 +2,7 @@
 //! go wrong.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     sync::{Arc, Mutex},
@@ -27,6 +27,12 @@ pub enum Fault {
     EtagIsPath,
     /// A redirection without a place to go.
     LostRedirect,
+    /// Hash and commit of a file are right in the first answer, and paths from then on.
+    SecondAnswerHasPaths,
+    /// More bytes of large files than were announced.
+    TooLong,
+    /// Files come from their beginning, whatever was asked for.
+    NoRanges,
 }
 
 #[derive(Debug, Default)]
@@ -34,6 +40,11 @@ struct State {
     files: BTreeMap<String, Vec<u8>>,
     fault: Fault,
     requests: Vec<(String, Option<usize>)>,
+    tokens: Vec<String>,
+    /// Where the bytes of large files are.
+    elsewhere: Option<String>,
+    /// Files that were asked for before.
+    seen: BTreeSet<String>,
 }
 
 /// Serves files of `org/model` until it is dropped with the process.
@@ -73,12 +84,28 @@ impl Hub {
         std::mem::take(&mut self.state.lock().unwrap().requests)
     }
 
+    /// Lets large files be fetched from another server.
+    pub fn redirect(&self, to: &Self) {
+        self.state.lock().unwrap().elsewhere = Some(to.endpoint.clone());
+    }
+
+    /// Every `Authorization` header that came.
+    pub fn tokens(&self) -> Vec<String> {
+        self.state.lock().unwrap().tokens.clone()
+    }
+
     fn answer(&self, mut stream: TcpStream) {
-        let Some((path, range)) = read_head(&mut stream) else { return };
-        let (files, fault) = {
+        let Some(Head { path, range, token }) = read_head(&mut stream) else { return };
+        let (files, fault, elsewhere) = {
             let mut state = self.state.lock().unwrap();
             state.requests.push((path.clone(), range.map(|r| r.0)));
-            (state.files.clone(), state.fault)
+            state.tokens.extend(token);
+            let first = state.seen.insert(path.clone());
+            let fault = match state.fault {
+                Fault::SecondAnswerHasPaths if first => Fault::None,
+                fault => fault,
+            };
+            (state.files.clone(), fault, state.elsewhere.clone())
         };
         if let Some(rest) = path.strip_prefix("/api/models/org/model/revision/") {
             if rest != "main" {
@@ -93,30 +120,50 @@ impl Hub {
         let Some(content) = path.strip_prefix(&prefix).and_then(|name| files.get(name)) else {
             return respond(&mut stream, "404 Not Found", "", b"Entry not found", None);
         };
-        Self::send(&mut stream, content, range, fault);
+        match elsewhere.filter(|_| is_large(content)) {
+            Some(other) => {
+                let etag = hex(&Sha256::digest(content));
+                let head = format!(
+                    "Location: {other}{path}\r\nX-Linked-ETag: \"{etag}\"\r\n\
+                     ETag: \"of-the-redirection\"\r\nX-Repo-Commit: {COMMIT}\r\n"
+                );
+                respond(&mut stream, "302 Found", &head, b"", None);
+            }
+            None => Self::send(&mut stream, content, range, fault),
+        }
     }
 
     fn send(stream: &mut TcpStream, content: &[u8], range: Option<Range>, fault: Fault) {
-        let large = content.len() > 4096;
-        let etag = match fault {
-            Fault::EtagIsPath => "../../../escaped".to_owned(),
-            _ if large => hex(&Sha256::digest(content)),
-            _ => git(content),
+        let large = is_large(content);
+        let outside = "../../../escaped";
+        let (etag, commit) = match fault {
+            Fault::EtagIsPath => (outside.to_owned(), COMMIT),
+            Fault::SecondAnswerHasPaths => (outside.to_owned(), outside),
+            _ if large => (hex(&Sha256::digest(content)), COMMIT),
+            _ => (git(content), COMMIT),
         };
         let mut sent = content.to_vec();
         if fault == Fault::Flip && large {
             sent[content.len() / 2] ^= 1;
         }
-        let (start, end) = range.unwrap_or((0, None));
-        let end = end.map_or(sent.len(), |end| (end + 1).min(sent.len()));
-        let head = format!(
-            "ETag: \"{etag}\"\r\nX-Repo-Commit: {COMMIT}\r\nContent-Range: bytes {start}-{}/{}\r\n",
-            end.saturating_sub(1),
-            sent.len()
-        );
+        let word = format!("ETag: \"{etag}\"\r\nX-Repo-Commit: {commit}\r\n");
         if fault == Fault::LostRedirect {
-            return respond(stream, "302 Found", &head, b"", None);
+            return respond(stream, "302 Found", &word, b"", None);
         }
+        if fault == Fault::NoRanges {
+            return respond(stream, "200 OK", &word, &sent, None);
+        }
+        let (start, end) = range.unwrap_or((0, None));
+        if start == sent.len() {
+            let head = format!("{word}Content-Range: bytes */{start}\r\n");
+            return respond(stream, "416 Range Not Satisfiable", &head, b"", None);
+        }
+        let size = sent.len();
+        if fault == Fault::TooLong && large && end.is_none() {
+            sent.extend(vec![0; 100_000]);
+        }
+        let end = end.map_or(sent.len(), |end| (end + 1).min(sent.len()));
+        let head = format!("{word}Content-Range: bytes {start}-{}/{size}\r\n", end - 1);
         let cut = match fault {
             Fault::BreakAfter(n) if large && end - start > n => Some(n),
             _ => None,
@@ -125,10 +172,20 @@ impl Hub {
     }
 }
 
+fn is_large(content: &[u8]) -> bool {
+    content.len() > 4096
+}
+
 /// First and last byte.
 type Range = (usize, Option<usize>);
 
-fn read_head(stream: &mut TcpStream) -> Option<(String, Option<Range>)> {
+struct Head {
+    path: String,
+    range: Option<Range>,
+    token: Option<String>,
+}
+
+fn read_head(stream: &mut TcpStream) -> Option<Head> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -142,7 +199,11 @@ fn read_head(stream: &mut TcpStream) -> Option<(String, Option<Range>)> {
         let (start, end) = range.strip_prefix("range: bytes=")?.split_once('-')?;
         Some((start.parse().ok()?, end.trim().parse().ok()))
     });
-    Some((path, range))
+    let token = head.lines().find_map(|line| {
+        let (name, token) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("authorization").then(|| token.trim().to_owned())
+    });
+    Some(Head { path, range, token })
 }
 
 fn respond(stream: &mut TcpStream, status: &str, head: &str, body: &[u8], cut: Option<usize>) {

@@ -55,8 +55,32 @@ fn told(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+fn repo(home: &TempDir) -> PathBuf {
+    home.path().join("hub/models--org--model")
+}
+
 fn snapshot(home: &TempDir) -> PathBuf {
-    home.path().join("hub/models--org--model/snapshots").join(COMMIT)
+    repo(home).join("snapshots").join(COMMIT)
+}
+
+/// Revisions that `ls` tells.
+fn listed(hub: &Hub, home: &TempDir) -> Vec<String> {
+    let rows: Value = serde_json::from_slice(&run(hub, home, &["ls", "--json"]).stdout).unwrap();
+    let rows = rows.as_array().unwrap();
+    rows.iter().map(|row| row["revision"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Every file below a folder; links are not followed.
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(files_below(&entry.path()));
+        } else {
+            found.push(entry.path());
+        }
+    }
+    found
 }
 
 /// The model in the cache is the demo model, byte for byte.
@@ -116,7 +140,8 @@ fn a_broken_fetch_goes_on_where_it_ended() {
     hub.set(Fault::BreakAfter(1_000_000));
     let broken = get(&hub, &home);
     assert!(!broken.status.success());
-    assert!(!home.path().join("hub/models--org--model/refs/main").exists(), "it is not there yet");
+    assert!(!repo(&home).join("refs").exists(), "no name means what is not there yet");
+    assert_eq!(listed(&hub, &home), Vec::<String>::new());
     let unknown = run(&hub, &home, &["inspect", "org/model"]);
     assert!(told(&unknown).contains("verbatim get org/model"), "{}", told(&unknown));
     hub.set(Fault::None);
@@ -179,6 +204,121 @@ fn a_hub_that_misbehaves_writes_nothing_elsewhere(#[case] fault: Fault, #[case] 
     assert!(!refused.status.success());
     assert!(told(&refused).contains(reason), "{}", told(&refused));
     assert!(!home.path().join("escaped").exists());
+}
+
+#[test]
+fn paths_come_from_the_verified_answer_only() {
+    let (hub, home) = setting();
+    hub.set(Fault::SecondAnswerHasPaths);
+    let fetched = get(&hub, &home);
+    assert!(fetched.status.success(), "{}", told(&fetched));
+    assert_whole(&home);
+    let hub_folder = home.path().join("hub");
+    let outside = |path: &PathBuf| {
+        !path.starts_with(repo(&home)) && !path.starts_with(hub_folder.join(".locks"))
+    };
+    assert_eq!(files_below(home.path()).into_iter().find(outside), None);
+    assert_eq!(fs::read_dir(repo(&home).join("snapshots")).unwrap().count(), 1);
+}
+
+#[test]
+fn more_bytes_than_announced_are_an_error_and_nothing_of_them_stays() {
+    let (hub, home) = setting();
+    hub.set(Fault::TooLong);
+    let refused = get(&hub, &home);
+    assert!(!refused.status.success());
+    assert!(told(&refused).contains("is longer than"), "{}", told(&refused));
+    let large = fs::metadata(demo().join(WEIGHTS)).unwrap().len();
+    let sizes = files_below(&repo(&home)).into_iter().map(|file| fs::metadata(file).unwrap().len());
+    assert!(sizes.max().is_none_or(|bytes| bytes < large));
+    hub.set(Fault::None);
+    assert!(get(&hub, &home).status.success());
+    assert_whole(&home);
+}
+
+#[test]
+fn a_server_without_ranges_sends_files_again() {
+    let (hub, home) = setting();
+    hub.set(Fault::BreakAfter(1_000_000));
+    assert!(!get(&hub, &home).status.success());
+    hub.set(Fault::NoRanges);
+    let fetched = get(&hub, &home);
+    assert!(fetched.status.success(), "{}", told(&fetched));
+    assert_whole(&home);
+}
+
+#[test]
+fn the_token_is_for_the_hub_alone() {
+    let (hub, home) = setting();
+    let (other, _) = setting();
+    hub.redirect(&other);
+    let fetched =
+        verbatim(&hub, &home, &["get", "org/model"]).env("HF_TOKEN", "hf_secret").output().unwrap();
+    assert!(fetched.status.success(), "{}", told(&fetched));
+    assert_whole(&home);
+    assert!(hub.tokens().iter().all(|token| token == "Bearer hf_secret"));
+    assert!(!hub.tokens().is_empty());
+    assert!(!other.requests().is_empty());
+    assert_eq!(other.tokens(), Vec::<String>::new());
+}
+
+#[test]
+fn an_empty_file_is_a_file() {
+    let (hub, home) = setting();
+    hub.add("added.txt", b"");
+    let fetched = get(&hub, &home);
+    assert!(fetched.status.success(), "{}", told(&fetched));
+    assert_eq!(fs::read(snapshot(&home).join("added.txt")).unwrap(), b"");
+}
+
+#[test]
+fn revisions_are_listed_but_not_what_lies_beside_them() {
+    let (hub, home) = setting();
+    assert!(get(&hub, &home).status.success());
+    let refs = repo(&home).join("refs");
+    fs::create_dir_all(refs.join("refs/pr")).unwrap();
+    fs::write(refs.join("refs/pr/1"), COMMIT).unwrap();
+    fs::write(refs.join(".tmpA1b2c3"), COMMIT).unwrap();
+    fs::write(refs.join("broken"), "../../outside").unwrap();
+    assert_eq!(listed(&hub, &home), ["main", "refs/pr/1"]);
+}
+
+#[test]
+fn others_can_read_what_is_written() {
+    use std::os::unix::fs::PermissionsExt;
+    let (hub, home) = setting();
+    assert!(get(&hub, &home).status.success());
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let usual = home.path().join("usual");
+    fs::write(&usual, "").unwrap();
+    for file in files_below(&home.path().join("hub")) {
+        assert_eq!(mode(&file), mode(&usual), "{}", file.display());
+    }
+    // Only names that the hub's own tools know.
+    let mut names: Vec<_> =
+        fs::read_dir(repo(&home)).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["blobs", "refs", "snapshots"]);
+    let target = fs::read_link(snapshot(&home).join("config.json")).unwrap();
+    assert!(target.starts_with("../../blobs"), "{}", target.display());
+}
+
+#[test]
+fn two_do_not_fetch_the_same_file_at_once() {
+    let (hub, home) = setting();
+    assert!(get(&hub, &home).status.success());
+    let blob = fs::canonicalize(snapshot(&home).join("config.json")).unwrap();
+    let lock = format!("{}.lock", blob.file_name().unwrap().to_str().unwrap());
+    let lock = home.path().join("hub/.locks/models--org--model").join(lock);
+    let lock = fs::File::open(lock).unwrap();
+    lock.lock().unwrap();
+    fs::remove_file(snapshot(&home).join("config.json")).unwrap();
+    let refused = get(&hub, &home);
+    assert!(told(&refused).contains("another process"), "{}", told(&refused));
+    lock.unlock().unwrap();
+    let fetched = get(&hub, &home);
+    // The file itself was still there.
+    assert!(told(&fetched).contains("0 of them new"), "{}", told(&fetched));
 }
 
 #[test]

@@ -125,12 +125,13 @@ async fn keys_come_from_files_and_the_environment() {
     }
 }
 
-/// Runs `verbatim serve` with arguments that it refuses; what it wrote.
-fn refused(args: &[&str]) -> String {
+/// Runs `verbatim serve` with arguments and variables that it refuses; what it wrote.
+fn refused(args: &[&str], variables: &[(&str, &str)]) -> String {
     let output = verbatim()
         .args(["serve", "--port", "0", "--model"])
         .arg(common::model())
         .args(args)
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .output()
         .expect("it runs");
@@ -146,13 +147,21 @@ fn refused(args: &[&str]) -> String {
 #[case(&["--host", "0.0.0.0"], "--no-auth")]
 #[case(&["--host", "::"], "--no-auth")]
 #[case(&["--no-auth", "--api-key", "hunter2-hunter2"], "--no-auth")]
+#[case(&["--no-auth", "--max-requests-per-key", "2"], "--max-requests-per-key")]
 #[case(&["--max-requests-per-key", "2"], "--api-key")]
 #[case(&["--api-key", "hunter2 hunter2"], "api-key-1")]
 #[case(&["--api-key", "hunter2-x", "--api-key", "hunter2-x"], "api-key-2")]
 #[case(&["--api-key-file", "/no/such/file"], "/no/such/file")]
 fn unsafe_settings_are_refused_and_no_key_is_shown(#[case] args: &[&str], #[case] named: &str) {
-    let text = refused(args);
+    let text = refused(args, &[]);
     assert!(text.contains(named), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn a_key_in_the_environment_is_not_passed_over() {
+    let text = refused(&["--no-auth"], &[("VERBATIM_API_KEY", "hunter2-hunter2")]);
+    assert!(text.contains("--no-auth") && text.contains("VERBATIM_API_KEY"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
 }
 

@@ -143,6 +143,10 @@ async fn parsers_and_schemas_know_the_same_fields() {
 #[case("/v1/responses", json!({"input": "Hi", "max_output_tokens": 3, "instructions": "Be short.",
     "include": ["message.output_text.logprobs"], "top_logprobs": 2, "metadata": {"a": "b"}}), "Response")]
 #[case("/v1/completions", json!({"prompt": "Hello", "max_tokens": 3}), "Completion")]
+#[case("/v1/completions", json!({"prompt": [5, 6], "max_tokens": 3, "logprobs": 2}), "Completion")]
+#[case("/v1/chat/completions", json!({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant",
+    "content": [{"type": "refusal", "refusal": "No."}]}, {"role": "user", "content": "Why?"}], "max_tokens": 3,
+    "response_format": {"type": "text"}, "stream_options": {"include_usage": null}}), "ChatCompletion")]
 #[case("/v1/completions", json!({"prompt": [5, 6], "max_tokens": 3, "logprobs": true, "top_logprobs": 2}), "Completion")]
 #[tokio::test]
 async fn answers_and_events_are_as_described(

@@ -7,7 +7,7 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::error::ApiError;
+use crate::error::{ApiError, Overlong};
 
 /// Which version of the API a client speaks; OpenAI's clients send no such header.
 const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
@@ -54,11 +54,22 @@ pub fn json_of(error: &ApiError, request_id: Option<&str>) -> Value {
     let mut json = Map::new();
     json.insert("type".to_owned(), "error".into());
     let kind = kind(status_of(error));
-    json.insert("error".to_owned(), json!({"type": kind, "message": error.message}));
+    json.insert("error".to_owned(), json!({"type": kind, "message": message(error)}));
     if let Some(id) = request_id {
         json.insert("request_id".to_owned(), id.into());
     }
     json.into()
+}
+
+/// The message; one about an overlong prompt begins as Anthropic's, from which agents read how much
+/// they have to cut.
+fn message(error: &ApiError) -> String {
+    match error.overlong {
+        Some(Overlong { prompt, most }) => {
+            format!("prompt is too long: {prompt} tokens > {most} maximum; {}", error.message)
+        }
+        None => error.message.clone(),
+    }
 }
 
 fn kind(status: StatusCode) -> &'static str {
@@ -111,6 +122,18 @@ mod tests {
         assert_eq!(response.status().as_u16(), status);
         assert_eq!(response.headers()["request-id"], "r");
         assert_eq!(response.headers().contains_key("retry-after"), waits);
+    }
+
+    #[test]
+    fn an_overlong_prompt_is_told_as_agents_look_for_it() {
+        let error: ApiError = EngineError::PromptTooLong { prompt: 210, most: 200 }.into();
+        assert_eq!(status_of(&error).as_u16(), 400);
+        assert_eq!(
+            json_of(&error, None)["error"],
+            json!({"type": "invalid_request_error",
+                   "message": "prompt is too long: 210 tokens > 200 maximum; the prompt has 210 \
+                               tokens, the limit is 200"})
+        );
     }
 
     #[rstest]

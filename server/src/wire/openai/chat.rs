@@ -35,7 +35,7 @@ pub struct ChatCompletions;
 impl Protocol for ChatCompletions {
     fn parse(&self, state: &AppState, body: &[u8]) -> ApiResult<Ask> {
         let (options, request) = parse(body, &state.config.defaults)?;
-        Ok(options.ask(Kind::Chat, state, request))
+        options.ask(Kind::Chat, state, request)
     }
 }
 

@@ -1,6 +1,6 @@
 //! `POST /v1/completions`: from JSON to a request.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     options::{Defaults, Options, refuse_unless},
@@ -9,6 +9,7 @@ use super::{
 use crate::{
     core::{Prompt, Request},
     error::{ApiError, ApiResult},
+    limits,
     state::AppState,
     wire::{
         fields::Fields,
@@ -23,14 +24,22 @@ pub struct Completions;
 impl Protocol for Completions {
     fn parse(&self, state: &AppState, body: &[u8]) -> ApiResult<Ask> {
         let (options, request) = parse(body, &state.config.defaults)?;
-        Ok(options.ask(Kind::Text, state, request))
+        options.ask(Kind::Text, state, request)
     }
 }
 
 /// Parses a body. The prompt is text, or the token ids of one prompt.
 pub fn parse(body: &[u8], defaults: &Defaults) -> ApiResult<(Options, Request)> {
     let mut body = Fields::parse(body)?;
-    let options = Options::take(&mut body, defaults)?;
+    let alternatives = take_alternatives(&mut body)?;
+    let mut options = Options::take(&mut body, defaults)?;
+    if let Some(most) = alternatives {
+        if options.top_logprobs.is_some_and(|top| top != most) {
+            let message = "top_logprobs says otherwise than logprobs; leave one of them out";
+            return Err(ApiError::field("top_logprobs", message));
+        }
+        options.top_logprobs = alternatives;
+    }
     let prompt = body
         .take("prompt")
         .ok_or_else(|| ApiError::field("prompt", "Request did not contain a prompt"))?;
@@ -43,11 +52,24 @@ pub fn parse(body: &[u8], defaults: &Defaults) -> ApiResult<(Options, Request)> 
         &mut body,
         "response_format",
         "response_format is a field of chat completions",
-        |v| v.get("type").and_then(Value::as_str) == Some("text"),
+        |v| *v == json!({"type": "text"}),
     )?;
     body.finish()?;
     let request = options.request(prompt);
     Ok((options, request))
+}
+
+/// `logprobs` as OpenAI has it, the number of alternatives; mlx-lm's is a boolean.
+fn take_alternatives(body: &mut Fields) -> ApiResult<Option<usize>> {
+    if !body.is_number("logprobs") {
+        return Ok(None);
+    }
+    let alternatives = body.count("logprobs", 0, 0)?;
+    let most = limits::MAX_TOP_LOGPROBS as usize;
+    if alternatives > most {
+        return Err(ApiError::field("logprobs", format!("logprobs must be at most {most}")));
+    }
+    Ok(Some(alternatives))
 }
 
 fn take_prompt(prompt: Value) -> ApiResult<Prompt> {

@@ -6,7 +6,7 @@ use crate::{
     core::Format,
     error::{ApiError, ApiResult},
     limits,
-    wire::fields::{Fields, wrong_type},
+    wire::fields::{Fields, quoted, wrong_type},
 };
 
 const NAME: &str = "response_format";
@@ -16,17 +16,27 @@ pub fn take(body: &mut Fields) -> ApiResult<Format> {
     let Some(format) = body.object(NAME)? else {
         return Ok(Format::Text);
     };
-    match format.get("type").and_then(Value::as_str) {
-        Some("text") => Ok(Format::Text),
-        Some("json_object") => Ok(Format::JsonObject),
-        Some("json_schema") => match format.get("json_schema") {
-            Some(Value::Object(map)) => schema(map),
-            _ => Err(wrong_type(&format!("{NAME}.json_schema"), "dict")),
-        },
-        _ => Err(ApiError::unsupported(
-            NAME,
-            "response_format.type must be \"text\", \"json_object\" or \"json_schema\"",
-        )),
+    let kind = format.get("type").and_then(Value::as_str).unwrap_or_default();
+    let known: &[&str] = match kind {
+        "text" | "json_object" => &["type"],
+        "json_schema" => &["type", "json_schema"],
+        _ => {
+            return Err(ApiError::unsupported(
+                NAME,
+                "response_format.type must be \"text\", \"json_object\" or \"json_schema\"",
+            ));
+        }
+    };
+    if let Some((key, _)) = format.iter().find(|(k, v)| !v.is_null() && !known.contains(&&***k)) {
+        let param = format!("{NAME}.{}", quoted(key));
+        let message = format!("{param} does not go with the type {kind:?}; remove it");
+        return Err(ApiError::unsupported(param, message));
+    }
+    match (kind, format.get("json_schema")) {
+        ("text", _) => Ok(Format::Text),
+        ("json_object", _) => Ok(Format::JsonObject),
+        (_, Some(Value::Object(map))) => schema(map),
+        _ => Err(wrong_type(&format!("{NAME}.json_schema"), "dict")),
     }
 }
 
@@ -76,6 +86,7 @@ mod tests {
     #[case(json!(null), Format::Text)]
     #[case(json!({"type": "text"}), Format::Text)]
     #[case(json!({"type": "json_object"}), Format::JsonObject)]
+    #[case(json!({"type": "text", "json_schema": null}), Format::Text)]
     #[case(json!({"type": "json_schema", "json_schema": {"name": "a-1", "schema": {"type": "null"}, "strict": true}}),
         Format::JsonSchema { schema: json!({"type": "null"}), strict: true })]
     #[case(json!({"type": "json_schema", "json_schema": {"name": "a", "schema": {}, "strict": null}}),
@@ -88,6 +99,9 @@ mod tests {
     #[case(json!("text"))]
     #[case(json!({}))]
     #[case(json!({"type": "grammar"}))]
+    #[case(json!({"type": "json_object", "schema": {"type": "object"}}))]
+    #[case(json!({"type": "text", "json_schema": {"name": "x", "schema": {}}}))]
+    #[case(json!({"type": "json_schema", "json_schema": {"name": "x", "schema": {}}, "strict": true}))]
     #[case(json!({"type": "json_schema"}))]
     #[case(json!({"type": "json_schema", "json_schema": {"schema": {}}}))]
     #[case(json!({"type": "json_schema", "json_schema": {"name": "x"}}))]
@@ -97,5 +111,13 @@ mod tests {
     fn refused(#[case] format: Value) {
         let error = parse(&format).unwrap_err();
         assert!(error.param.unwrap().starts_with(NAME));
+    }
+
+    #[test]
+    fn what_would_be_ignored_is_named() {
+        let error = parse(&json!({"type": "json_object", "schema": {}})).unwrap_err();
+        assert_eq!(error.param.as_deref(), Some("response_format.schema"));
+        let want = "response_format.schema does not go with the type \"json_object\"; remove it";
+        assert_eq!(error.message, want);
     }
 }

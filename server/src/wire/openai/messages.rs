@@ -12,7 +12,8 @@ use crate::{
 pub(super) const ROLES: &[&str] = &["system", "developer", "user", "assistant", "tool"];
 
 /// Checks messages and rewrites them for the template: text parts are joined, a missing content
-/// becomes the empty string, arguments of earlier tool calls are parsed.
+/// becomes the empty string, arguments of earlier tool calls are parsed. What an assistant refused
+/// with is its text, and its `reasoning` is also what most templates call it, `reasoning_content`.
 pub fn prepare(messages: Value) -> ApiResult<Vec<Value>> {
     let Value::Array(messages) = messages else {
         return Err(wrong_type("messages", "list"));
@@ -33,10 +34,11 @@ fn prepare_one(index: usize, message: Value) -> ApiResult<Value> {
         return Err(wrong_type(&at, "dict"));
     };
     check_role(&at, &mut message)?;
+    let by_assistant = message.get("role").is_some_and(|role| role == "assistant");
     let content = match message.get_mut("content").map(Value::take) {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text,
-        Some(Value::Array(parts)) => join_text(&at, parts)?,
+        Some(Value::Array(parts)) => join_text(&at, parts, by_assistant)?,
         Some(_) => {
             let param = format!("{at}.content");
             let message = format!("{param} must be a string or a list of text parts");
@@ -44,6 +46,9 @@ fn prepare_one(index: usize, message: Value) -> ApiResult<Value> {
         }
     };
     message.insert("content".to_owned(), Value::String(content));
+    if by_assistant {
+        name_reasoning(&mut message);
+    }
     if let Some(calls) = message.get_mut("tool_calls").filter(|c| !c.is_null()) {
         parse_arguments(&at, calls)?;
     }
@@ -68,7 +73,17 @@ fn check_role(at: &str, message: &mut Map<String, Value>) -> ApiResult<()> {
     Ok(())
 }
 
-fn join_text(at: &str, parts: Vec<Value>) -> ApiResult<String> {
+/// Answers have their reasoning in `reasoning`, as mlx-lm's; clients that echo it there mean the same.
+fn name_reasoning(message: &mut Map<String, Value>) {
+    const NAME: &str = "reasoning_content";
+    if message.get(NAME).is_none_or(Value::is_null)
+        && let Some(reasoning) = message.get("reasoning").filter(|r| r.is_string()).cloned()
+    {
+        message.insert(NAME.to_owned(), reasoning);
+    }
+}
+
+fn join_text(at: &str, parts: Vec<Value>, by_assistant: bool) -> ApiResult<String> {
     let param = format!("{at}.content");
     if parts.len() > limits::MAX_CONTENT_PARTS {
         let message = format!("{param} must have at most {} parts", limits::MAX_CONTENT_PARTS);
@@ -76,16 +91,18 @@ fn join_text(at: &str, parts: Vec<Value>) -> ApiResult<String> {
     }
     let mut text = String::new();
     for part in parts {
-        let is_text = part.get("type").and_then(Value::as_str) == Some("text");
-        match part.get("text").and_then(Value::as_str) {
-            Some(t) if is_text => text.push_str(t),
-            None if is_text => {
-                return Err(ApiError::field(param, "A part of type 'text' must have a 'text'."));
-            }
+        let kind = match part.get("type").and_then(Value::as_str) {
+            Some("text") => "text",
+            Some("refusal") if by_assistant => "refusal",
             _ => {
                 return Err(ApiError::unsupported(param, "Only 'text' content type is supported."));
             }
-        }
+        };
+        let Some(said) = part.get(kind).and_then(Value::as_str) else {
+            let message = format!("A part of type '{kind}' must have a '{kind}'.");
+            return Err(ApiError::field(param, message));
+        };
+        text.push_str(said);
     }
     Ok(text)
 }
@@ -162,6 +179,26 @@ mod tests {
             {"function": {"name": "g", "arguments": ""}},
             {"function": {"name": "h", "arguments": {"y": 2}}}]})
     )]
+    #[case(
+        json!({"role": "assistant", "content": [{"type": "text", "text": "a"}, {"type": "refusal", "refusal": "b"}]}),
+        json!({"role": "assistant", "content": "ab"})
+    )]
+    #[case(
+        json!({"role": "assistant", "content": "a", "reasoning": "r"}),
+        json!({"role": "assistant", "content": "a", "reasoning": "r", "reasoning_content": "r"})
+    )]
+    #[case(
+        json!({"role": "assistant", "content": "a", "reasoning": "r", "reasoning_content": null}),
+        json!({"role": "assistant", "content": "a", "reasoning": "r", "reasoning_content": "r"})
+    )]
+    #[case(
+        json!({"role": "assistant", "content": "a", "reasoning": "r", "reasoning_content": "own"}),
+        json!({"role": "assistant", "content": "a", "reasoning": "r", "reasoning_content": "own"})
+    )]
+    #[case(
+        json!({"role": "user", "content": "a", "reasoning": "r"}),
+        json!({"role": "user", "content": "a", "reasoning": "r"})
+    )]
     fn messages_are_prepared(#[case] message: Value, #[case] want: Value) {
         assert_eq!(prepare(json!([message])).unwrap(), vec![want]);
     }
@@ -177,6 +214,8 @@ mod tests {
     #[case(json!([{"role": "user", "content": [{"type": "image_url"}]}]), "Only 'text' content type is supported.")]
     #[case(json!([{"role": "user", "content": ["x"]}]), "Only 'text' content type is supported.")]
     #[case(json!([{"role": "user", "content": [{"type": "text"}]}]), "A part of type 'text' must have a 'text'.")]
+    #[case(json!([{"role": "user", "content": [{"type": "refusal", "refusal": "x"}]}]), "Only 'text' content type is supported.")]
+    #[case(json!([{"role": "assistant", "content": [{"type": "refusal"}]}]), "A part of type 'refusal' must have a 'refusal'.")]
     #[case(json!([{"role": "user", "tool_calls": 1}]), "messages[0].tool_calls must be of type list")]
     #[case(json!([{"role": "user", "tool_calls": [1]}]), "messages[0].tool_calls[0] must be of type dict")]
     fn bad_messages_are_refused(#[case] messages: Value, #[case] message: &str) {

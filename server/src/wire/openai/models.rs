@@ -2,10 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{
-    error::{ApiError, ApiResult},
-    wire::fields::quoted,
-};
+use crate::{error::ApiError, wire::fields::quoted};
 use axum::http::StatusCode;
 
 /// The model's entry.
@@ -27,9 +24,4 @@ pub fn not_found(asked: &str, served: &str) -> ApiError {
     let mut e = ApiError::new(StatusCode::NOT_FOUND, message).with_code("model_not_found");
     e.param = Some("model".to_owned());
     e
-}
-
-/// The entry of `asked`, if that is the model served.
-pub fn retrieve(asked: &str, served: &str, created: u64) -> ApiResult<Value> {
-    if asked == served { Ok(entry(served, created)) } else { Err(not_found(asked, served)) }
 }

@@ -270,10 +270,10 @@ fn take_stream_options(body: &mut Fields) -> ApiResult<bool> {
     let mut include_usage = false;
     for (key, value) in options {
         match (key.as_str(), value) {
-            ("include_usage", Value::Bool(b)) => include_usage = b,
-            ("include_usage", _) => return Err(wrong_type("stream_options.include_usage", "bool")),
             // Padding against traffic analysis: its absence harms nobody.
             ("include_obfuscation", _) | (_, Value::Null) => {}
+            ("include_usage", Value::Bool(b)) => include_usage = b,
+            ("include_usage", _) => return Err(wrong_type("stream_options.include_usage", "bool")),
             _ => {
                 return Err(ApiError::unsupported(
                     "stream_options",
@@ -338,7 +338,13 @@ pub(super) fn whitelisted(
 
 impl Options {
     /// What the endpoint `kind` makes of a body with these options.
-    pub(super) fn ask(self, kind: Kind, state: &AppState, request: Request) -> Ask {
+    pub(super) fn ask(self, kind: Kind, state: &AppState, request: Request) -> ApiResult<Ask> {
+        let most = state.engine.capacity();
+        if request.choices > most {
+            let message =
+                format!("n must be at most {most}: as many may run and wait here at once");
+            return Err(ApiError::field("n", message));
+        }
         let envelope = Envelope::new(
             kind,
             self.model.clone(),
@@ -346,7 +352,7 @@ impl Options {
             Arc::clone(&state.vocabulary),
         );
         let reply = Answering::new(envelope, request.choices, self.include_usage);
-        Ask { model: self.model, stream: self.stream, request, reply: Box::new(reply) }
+        Ok(Ask { model: self.model, stream: self.stream, request, reply: Box::new(reply) })
     }
 
     /// The request of these options for `prompt`.

@@ -12,7 +12,7 @@ use verbatim_engine::Stats;
 
 use super::logprobs::{Entries, Vocabulary};
 use crate::{
-    core::{Answer, Delta, Outcome, Start, Step, ToolCall},
+    core::{Answer, Delta, Outcome, ReasoningTokens, Start, Step, ToolCall},
     error::ApiError,
     sse,
     wire::protocol::Reply,
@@ -87,6 +87,7 @@ struct Progress {
     role_sent: bool,
     calls: usize,
     logprobs: Entries,
+    reasoning: ReasoningTokens,
 }
 
 /// Answers Chat Completions and Completions.
@@ -187,11 +188,15 @@ impl Reply for Answering {
         if let Some(logprob) = &step.logprob {
             self.choices[choice].logprobs.push(&*self.reply.vocabulary, step.token, logprob);
         }
+        self.choices[choice].reasoning.step(&step.deltas);
         self.deltas(choice, step.deltas)
     }
 
     fn finish(&mut self, choice: usize, outcome: Outcome) -> Vec<Bytes> {
-        self.usage.get_or_insert_default().add(&outcome.stats);
+        let reasoning = &mut self.choices[choice].reasoning;
+        reasoning.release(&outcome.deltas);
+        let reasoning = reasoning.count();
+        self.usage.get_or_insert_default().add(&outcome.stats, reasoning);
         let mut chunks = self.deltas(choice, outcome.deltas);
         let last = match self.reply.kind {
             Kind::Chat => json!({"delta": self.choices[choice].delta(Map::new())}),
@@ -205,7 +210,7 @@ impl Reply for Answering {
         let mut last = Vec::new();
         if let Some(usage) = self.usage.take().filter(|_| self.include_usage) {
             let mut chunk = self.reply.envelope(self.reply.stream_object(), &json!([]));
-            chunk.insert("usage".to_owned(), usage.json());
+            chunk.insert("usage".to_owned(), usage.json(self.reply.kind));
             last.push(sse::data(&chunk.into()));
         }
         last.push(Bytes::from_static(sse::DONE));
@@ -218,8 +223,10 @@ impl Reply for Answering {
 
     fn whole(self: Box<Self>, answers: Vec<Answer>) -> Value {
         let mut usage = Usage::default();
-        for outcome in answers.iter().filter_map(|answer| answer.outcome.as_ref()) {
-            usage.add(&outcome.stats);
+        for answer in &answers {
+            if let Some(outcome) = &answer.outcome {
+                usage.add(&outcome.stats, answer.reasoning_tokens());
+            }
         }
         let choices: Vec<Value> =
             answers.iter().enumerate().map(|(at, answer)| self.choice(at, answer)).collect();
@@ -228,7 +235,7 @@ impl Reply for Answering {
             Kind::Chat => "chat.completion",
         };
         let mut response = self.reply.envelope(object, &choices.into());
-        response.insert("usage".to_owned(), usage.json());
+        response.insert("usage".to_owned(), usage.json(self.reply.kind));
         response.into()
     }
 }
@@ -275,23 +282,31 @@ fn tool_call(call: &ToolCall, index: Option<usize>) -> Value {
 #[derive(Debug, Default)]
 struct Usage {
     prompt: usize,
-    cached: usize,
+    /// What was there before the request: later choices may find what earlier ones left.
+    cached: Option<usize>,
     completion: usize,
+    reasoning: usize,
 }
 
 impl Usage {
-    fn add(&mut self, stats: &Stats) {
+    fn add(&mut self, stats: &Stats, reasoning: usize) {
         self.prompt = stats.prompt_tokens;
-        self.cached = self.cached.max(stats.cached_tokens);
+        let cached = stats.cached_tokens;
+        self.cached = Some(self.cached.map_or(cached, |least| least.min(cached)));
         self.completion += stats.generated_tokens;
+        self.reasoning += reasoning;
     }
 
-    fn json(&self) -> Value {
-        json!({
+    fn json(&self, kind: Kind) -> Value {
+        let mut usage = json!({
             "prompt_tokens": self.prompt,
             "completion_tokens": self.completion,
             "total_tokens": self.prompt + self.completion,
-            "prompt_tokens_details": {"cached_tokens": self.cached},
-        })
+            "prompt_tokens_details": {"cached_tokens": self.cached.unwrap_or(0)},
+        });
+        if kind == Kind::Chat {
+            usage["completion_tokens_details"] = json!({"reasoning_tokens": self.reasoning});
+        }
+        usage
     }
 }

@@ -56,16 +56,11 @@ fn answering() -> Value {
         "stream_options": {
             "type": "object",
             "additionalProperties": false,
-            "properties": {"include_usage": boolean(), "include_obfuscation": {}},
+            "properties": {"include_usage": or_null(&boolean()), "include_obfuscation": {}},
         },
         "max_tokens": tokens(),
         "max_completion_tokens": described(tokens(), "Wins over `max_tokens`."),
         "stop": stop(),
-        "response_format": {
-            "type": "object",
-            "required": ["type"],
-            "properties": {"type": one_of(&["text", "json_object", "json_schema"])},
-        },
         "logprobs": boolean(),
         "top_logprobs": integer(-1, Some(limits::MAX_TOP_LOGPROBS as u64)),
     })
@@ -126,6 +121,25 @@ fn refusals() -> Value {
     })
 }
 
+fn response_format() -> Value {
+    let schema = object(
+        &["name", "schema"],
+        json!({
+            "name": {"type": "string", "minLength": 1, "maxLength": limits::MAX_SCHEMA_NAME_BYTES},
+            "description": or_null(&string()),
+            "strict": or_null(&boolean()),
+            "schema": any_object(),
+        }),
+    );
+    json!({"anyOf": [
+        object(&["type"], json!({"type": one_of(&["text", "json_object"])})),
+        object(
+            &["type", "json_schema"],
+            json!({"type": word("json_schema"), "json_schema": schema}),
+        ),
+    ]})
+}
+
 fn chat_fields() -> Value {
     let mut kwargs = serde_json::Map::new();
     for name in TEMPLATE_KWARGS {
@@ -151,6 +165,7 @@ fn chat_fields() -> Value {
                 "properties": {"type": one_of(&["function", "allowed_tools"])},
             },
         ]},
+        "response_format": response_format(),
         "reasoning_effort": one_of(EFFORTS),
         "parallel_tool_calls": boolean(),
         "chat_template_kwargs": object(&[], kwargs.into()),
@@ -174,6 +189,14 @@ fn text_fields() -> Value {
             {"type": "array", "minItems": 1, "maxItems": 1, "items": string()},
             ids,
         ]},
+        "response_format": object(&["type"], json!({"type": word("text")})),
+        "logprobs": {"anyOf": [
+            boolean(),
+            described(
+                integer(0, Some(limits::MAX_TOP_LOGPROBS as u64)),
+                "Alternatives per token.",
+            ),
+        ]},
         "echo": {"type": "boolean", "const": false},
         "suffix": word(""),
     })
@@ -181,14 +204,15 @@ fn text_fields() -> Value {
 
 /// Other properties go to the model's template.
 fn message() -> Value {
-    let parts = array(
+    let part = |kind: &str| {
         json!({
             "type": "object",
-            "required": ["type", "text"],
-            "properties": {"type": word("text"), "text": string()},
-        }),
-        limits::MAX_CONTENT_PARTS,
-    );
+            "required": ["type", kind],
+            "properties": {"type": word(kind), kind: string()},
+        })
+    };
+    let refusal = described(part("refusal"), "In assistant messages.");
+    let parts = array(json!({"anyOf": [part("text"), refusal]}), limits::MAX_CONTENT_PARTS);
     json!({
         "type": "object",
         "required": ["role"],
@@ -290,8 +314,9 @@ fn chat_choice(field: &str, schema: Value) -> Value {
 
 fn text_choice() -> Value {
     let logprobs = object(
-        &["tokens", "token_logprobs", "top_logprobs", "content"],
+        &["text_offset", "tokens", "token_logprobs", "top_logprobs", "content"],
         json!({
+            "text_offset": {"type": "array", "items": integer(0, None)},
             "tokens": {"type": "array", "items": string()},
             "token_logprobs": {"type": "array", "items": {"type": "number"}},
             "top_logprobs": {"type": "array", "items": {
@@ -344,6 +369,8 @@ fn usage() -> Value {
             "completion_tokens": count(),
             "total_tokens": count(),
             "prompt_tokens_details": object(&["cached_tokens"], json!({"cached_tokens": count()})),
+            "completion_tokens_details":
+                object(&["reasoning_tokens"], json!({"reasoning_tokens": count()})),
         }),
     )
 }

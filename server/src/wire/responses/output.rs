@@ -19,9 +19,9 @@ use super::{
     tools::Toolbox,
 };
 use crate::{
-    core::{Delta, Step},
+    core::{Delta, ReasoningTokens, Step},
     sse,
-    wire::openai::logprobs::Vocabulary,
+    wire::openai::logprobs::{Vocabulary, entry},
 };
 
 /// Numbered events, framed. A whole response has none.
@@ -79,10 +79,8 @@ pub struct Output {
     open: Option<Open>,
     /// Blanks that a message may begin with.
     blanks: String,
-    /// Tokens whose text is still held back.
-    waiting: usize,
     logprobs: Vec<Value>,
-    reasoning_tokens: usize,
+    reasoning: ReasoningTokens,
 }
 
 /// The item that is being written.
@@ -109,28 +107,29 @@ impl Output {
             done: Vec::new(),
             open: None,
             blanks: String::new(),
-            waiting: 0,
             logprobs: Vec::new(),
-            reasoning_tokens: 0,
+            reasoning: ReasoningTokens::default(),
         }
     }
 
     /// Adds a token.
     pub fn step(&mut self, step: &Step) {
-        self.waiting += 1;
+        self.reasoning.step(&step.deltas);
         if let Some(logprob) = &step.logprob {
             self.logprobs.extend(self.logprob(step.token, logprob));
         }
-        self.deltas(&step.deltas);
+        self.write(&step.deltas);
     }
 
-    /// Adds output. Tokens count for what their text, once it is certain, begins with.
+    /// Adds output of tokens that were added before.
     pub fn deltas(&mut self, deltas: &[Delta]) {
+        self.reasoning.release(deltas);
+        self.write(deltas);
+    }
+
+    /// Log-probabilities are of tokens whose text, once it is certain, begins with content.
+    fn write(&mut self, deltas: &[Delta]) {
         let Some(first) = deltas.first() else { return };
-        let waited = std::mem::take(&mut self.waiting);
-        if matches!(first, Delta::Reasoning(_)) {
-            self.reasoning_tokens += waited;
-        }
         if !matches!(first, Delta::Content(_)) {
             self.logprobs.clear();
         }
@@ -174,7 +173,7 @@ impl Output {
 
     /// Tokens that went into reasoning.
     pub fn reasoning_tokens(&self) -> usize {
-        self.reasoning_tokens
+        self.reasoning.count()
     }
 
     fn at(&self, id: &str) -> Map<String, Value> {
@@ -367,11 +366,4 @@ fn message(id: &str, status: &str, content: &[Value]) -> Value {
 fn custom_input(arguments: &str) -> String {
     let parsed: Value = serde_json::from_str(arguments).unwrap_or_default();
     parsed["input"].as_str().unwrap_or(arguments).to_owned()
-}
-
-fn entry(vocabulary: &dyn Vocabulary, id: u32, logprob: f32) -> Value {
-    let bytes = vocabulary.bytes(id);
-    let token = String::from_utf8_lossy(&bytes);
-    // JSON has no infinity.
-    json!({"token": token, "bytes": bytes, "logprob": logprob.clamp(f32::MIN, f32::MAX)})
 }

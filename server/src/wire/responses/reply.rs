@@ -138,12 +138,21 @@ impl Reply for Responding {
     fn fail(&mut self, error: &ApiError) -> Vec<Bytes> {
         self.open();
         self.output.end("incomplete");
-        let code = if error.status.is_server_error() { "server_error" } else { "invalid_prompt" };
+        let code = match error.code {
+            Some(code) if error.overlong.is_some() => code,
+            _ if error.status.is_server_error() => "server_error",
+            _ => "invalid_prompt",
+        };
         let error = json!({"code": code, "message": error.message});
         let response = self.response(State { status: "failed", error, ..State::default() });
         self.store(&response);
         self.output.events.push("response.failed", json!({"response": response}));
         self.output.events.take()
+    }
+
+    /// A stream tells of an overlong prompt as OpenAI's does: agents look for it there.
+    fn refused(&mut self, error: &ApiError) -> Option<Vec<Bytes>> {
+        error.overlong.map(|_| self.fail(error))
     }
 
     fn observe(&mut self, _: usize, step: &Step) {

@@ -19,10 +19,6 @@ use crate::{
 struct Letters;
 
 impl Vocabulary for Letters {
-    fn piece(&self, id: u32) -> String {
-        format!("Ġ{id}")
-    }
-
     fn bytes(&self, id: u32) -> Vec<u8> {
         format!(" {id}").into_bytes()
     }
