@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     Error, Event, GenerateRequest, Result,
-    adapter::{AdapterInfo, AdapterSource, Controls, Registry},
+    adapter::{self, AdapterInfo, AdapterSource, Controls, Registry},
     constrain::{Compiler, Constraint, Grammar},
     generate::check_sampling,
     kv::KvQuantization,
@@ -260,7 +260,7 @@ impl Engine {
             worker,
             status,
             queue_limit,
-            max_active: options.max_active.max(1),
+            max_active: options.max_active,
         };
         let (ready, wait) = std_mpsc::sync_channel(0);
         // Where the thread is gone, the first request tells.
@@ -467,9 +467,8 @@ fn memory_model(
     adapters: &[(AdapterInfo, bool)],
 ) -> Option<MemoryModel> {
     let mut model = MemoryModel::of(dir, options.kv.clone()).ok()?;
-    let mounted = || adapters.iter().filter(|(_, mounted)| *mounted).map(|(info, _)| info);
-    let work = mounted().map(|info| info.work_bytes).max();
-    model.adapters = mounted().map(|info| info.bytes).sum::<u64>() + work.unwrap_or(0);
+    let mounted = adapters.iter().filter(|(_, mounted)| *mounted).map(|(info, _)| info);
+    model.adapters = adapter::memory_of(mounted);
     Some(model)
 }
 

@@ -6,6 +6,8 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use verbatim_engine::{
     Engine, EngineOptions, Error, Event, FinishReason, GenerateRequest, Generation,
+    kv::KvQuantization,
+    memory::{FitOptions, fit},
     quantize::{QuantizeSpec, quantize_model},
     weights::QuantMode,
 };
@@ -338,6 +340,17 @@ fn what_dora_measures_is_in_the_estimate(#[case] bits: Option<u32>) {
     let idle = resident(&engine);
     let mounted = engine.mount_adapter("a", &adapter.path().join("adapter")).unwrap();
     wait_until("counted", || engine.health().memory.reserved > idle);
+    let options = FitOptions {
+        context: None,
+        requests: 1,
+        max_batch: Some(1),
+        prefill_step_size: STEP as u64,
+        budget: None,
+    };
+    let kv = KvQuantization::default();
+    let told =
+        fit(made.folder.path(), Some(&adapter.path().join("adapter")), &kv, &options).unwrap();
+    assert_eq!(told.adapters, engine.health().memory.reserved - idle, "`fit` says the same");
     let mut request = request(20, 2);
     request.adapters = Some(vec!["a".into()]);
     let predicted = engine.health().memory.reserved + engine.estimate(&request).unwrap().peak();

@@ -99,11 +99,14 @@ pub struct AdapterInfo {
     pub work_bytes: u64,
 }
 
-impl AdapterInfo {
-    /// Bytes that it takes of the memory budget.
-    pub fn memory(&self) -> u64 {
-        self.bytes.saturating_add(self.work_bytes)
+/// Bytes that adapters take of the memory budget together: one of them computes at a time.
+pub(crate) fn memory_of<'a>(adapters: impl IntoIterator<Item = &'a AdapterInfo>) -> u64 {
+    let (mut bytes, mut work) = (0_u64, 0);
+    for adapter in adapters {
+        bytes = bytes.saturating_add(adapter.bytes);
+        work = work.max(adapter.work_bytes);
     }
+    bytes.saturating_add(work)
 }
 
 impl fmt::Display for AdapterInfo {

@@ -9,7 +9,7 @@ use super::Engine;
 use crate::{
     Error, Result,
     adapter::{
-        AdapterDir, AdapterInfo, AdapterSource, Controls, Lease, LoadedAdapter, NamedAdapter,
+        self, AdapterDir, AdapterInfo, AdapterSource, Controls, Lease, LoadedAdapter, NamedAdapter,
         Registry, check_name,
     },
     nn::AdapterId,
@@ -110,7 +110,7 @@ impl Engine {
         }
         let info = AdapterInfo { name: name.to_owned(), ..plan.info.clone() };
         shared.adapters.check_combines(&info)?;
-        shared.controls.make_room(info.memory())?;
+        shared.controls.make_room(adapter::memory_of([&info]))?;
         let id = shared.controls.mount(LoadedAdapter::read(plan)?)?;
         Ok(shared.adapters.insert(info, Lease::new(id, &shared.controls)))
     }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Result,
-    adapter::AdapterDir,
+    adapter::{self, AdapterDir},
     kv::KvQuantization,
     limits, models,
     scheduler::batch_rows,
@@ -145,7 +145,7 @@ pub fn fit(
     if let Some(adapter) = adapter {
         let plan = AdapterDir::open(adapter)?.fit(&dir)?;
         // What replaces weights does not come on top of them.
-        model.adapters = if plan.replaced().is_none() { plan.info.bytes } else { 0 };
+        model.adapters = adapter::memory_of(plan.replaced().is_none().then_some(&plan.info));
     }
     let context_length = facts.context_length().map(|n| n as u64);
     let context = options

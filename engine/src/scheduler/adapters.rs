@@ -7,7 +7,7 @@ use tracing::debug;
 use super::{Status, contained};
 use crate::{
     Result,
-    adapter::{Control, LoadedAdapter},
+    adapter::{self, AdapterInfo, Control, LoadedAdapter},
     models::Mutation,
     nn::{AdapterId, Adapters},
 };
@@ -16,14 +16,13 @@ use crate::{
 pub(super) struct Mounts<'a> {
     mutation: Mutation,
     status: &'a Status,
-    /// Bytes of tensors, and of what computing with them takes, by adapter.
-    bytes: BTreeMap<AdapterId, (u64, u64)>,
+    mounted: BTreeMap<AdapterId, AdapterInfo>,
 }
 
 impl<'a> Mounts<'a> {
     /// Nothing yet; `status` hears of every change.
     pub(super) fn new(mutation: Mutation, status: &'a Status) -> Self {
-        Self { mutation, status, bytes: BTreeMap::new() }
+        Self { mutation, status, mounted: BTreeMap::new() }
     }
 
     /// Does what was asked for and answers; returns the adapter that is gone, if one is. `make_room`
@@ -42,7 +41,7 @@ impl<'a> Mounts<'a> {
             }
             Control::Mount(adapter, reply) => {
                 let mounted = contained("mounting", || {
-                    make_room(adapter.info().memory())?;
+                    make_room(adapter::memory_of([adapter.info()]))?;
                     self.mount(*adapter, adapters)
                 });
                 if let Err(unheard) = reply.send(mounted)
@@ -65,32 +64,28 @@ impl<'a> Mounts<'a> {
         adapter: LoadedAdapter,
         adapters: &Adapters,
     ) -> Result<AdapterId> {
-        let (bytes, work) = (adapter.info().bytes, adapter.info().work_bytes);
+        let info = adapter.info().clone();
         let id = adapters.mount(adapter.patches(self.mutation)?)?;
-        debug!(?id, bytes, "mounted");
-        self.bytes.insert(id, (bytes, work));
+        debug!(?id, bytes = info.bytes, "mounted");
+        self.mounted.insert(id, info);
         self.report();
         Ok(id)
     }
 
     fn unmount(&mut self, id: AdapterId, adapters: &Adapters) {
         adapters.unmount(id);
-        self.bytes.remove(&id);
+        self.mounted.remove(&id);
         debug!(?id, "unmounted");
         self.report();
     }
 
-    /// Bytes that all that are mounted take of the memory budget. Each of them may compute at a time.
+    /// Bytes that all that are mounted take of the memory budget.
     pub(super) fn memory(&self) -> u64 {
-        let work = self.bytes.values().map(|(_, work)| work).max();
-        self.tensors() + work.unwrap_or(&0)
-    }
-
-    fn tensors(&self) -> u64 {
-        self.bytes.values().map(|(tensors, _)| tensors).sum()
+        adapter::memory_of(self.mounted.values())
     }
 
     fn report(&self) {
-        self.status.set_adapter_bytes(self.tensors(), self.memory());
+        let tensors = self.mounted.values().map(|info| info.bytes).sum();
+        self.status.set_adapter_bytes(tensors, self.memory());
     }
 }

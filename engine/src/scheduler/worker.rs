@@ -162,7 +162,7 @@ fn run(mut setup: Setup, built: &mpsc::SyncSender<Result<LoadedModel>>) {
         waiting: VecDeque::new(),
         active: VecDeque::new(),
         batch,
-        max_active: setup.max_active.max(1),
+        max_active: setup.max_active,
         jobs: setup.jobs,
         controls: setup.controls,
         mounts,
