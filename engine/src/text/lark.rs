@@ -9,7 +9,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-pub(crate) use schema::{Keeping, Place};
+pub(crate) use schema::{Keeping, Place, constants};
 
 use super::Tokenizer;
 use crate::{Error, Result, limits};
@@ -80,7 +80,7 @@ impl<'a> Lark<'a> {
 
     /// JSON that `schema` allows, as far as it can be kept. What is refused is told at the end.
     pub fn json(&mut self, schema: &Value, keeping: Keeping) -> String {
-        if let Some(texts) = schema.as_object().and_then(schema::spelled) {
+        if let Some(texts) = schema::spelled(schema) {
             let texts: Vec<String> = texts.iter().map(|text| literal(text)).collect();
             return self.rule(&texts.join(" | "));
         }

@@ -139,19 +139,26 @@ fn is_exact(number: &Number) -> bool {
 
 /// Whole numbers beyond floats that a schema lists, as text; `None` where there are none, or more
 /// is said than a list can tell.
-pub(super) fn spelled(schema: &Map<String, Value>) -> Option<Vec<String>> {
-    if schema.keys().any(|key| !BESIDE_CONSTANTS.contains(&key.as_str())) {
+pub(super) fn spelled(schema: &Value) -> Option<Vec<String>> {
+    let map = schema.as_object()?;
+    let says_more = map.keys().any(|key| !BESIDE_CONSTANTS.contains(&key.as_str()));
+    if says_more || (map.contains_key("const") && map.contains_key("enum")) {
         return None;
     }
     let typed = schema.get("type").is_none_or(|kind| kind == "integer" || kind == "number");
-    let constants = match (schema.get("const"), schema.get("enum")) {
-        (Some(value), None) => std::slice::from_ref(value),
-        (None, Some(Value::Array(values))) => values.as_slice(),
-        _ => return None,
-    };
+    let constants = constants(schema)?;
     let spell = |value: &Value| (value.is_i64() || value.is_u64()).then(|| value.to_string());
     let texts = constants.iter().map(spell).collect::<Option<Vec<_>>>()?;
     (typed && constants.iter().any(|value| inexact(value).is_some())).then_some(texts)
+}
+
+/// The values that a schema lists with `const`, which wins, or `enum`.
+pub(crate) fn constants(schema: &Value) -> Option<&[Value]> {
+    match (schema.get("const"), schema.get("enum")) {
+        (Some(value), _) => Some(std::slice::from_ref(value)),
+        (None, Some(Value::Array(values))) => Some(values),
+        _ => None,
+    }
 }
 
 /// Makes `anyOf` of a `oneOf` whose alternatives list different values: no value is in two of them.
@@ -168,11 +175,7 @@ fn open_one_of(schema: &mut Map<String, Value>) {
 fn are_different(options: &[Value]) -> bool {
     let mut seen = BTreeSet::new();
     options.iter().all(|option| {
-        let constants = match (option.get("const"), option.get("enum")) {
-            (Some(value), _) => std::slice::from_ref(value),
-            (None, Some(Value::Array(values))) => values.as_slice(),
-            _ => return false,
-        };
+        let Some(constants) = constants(option) else { return false };
         // Floats, lists and objects can be equal and look different.
         let plain = |value: &Value| !value.is_f64() && !value.is_array() && !value.is_object();
         let own: BTreeSet<String> = constants.iter().map(Value::to_string).collect();
@@ -238,7 +241,7 @@ mod tests {
     #[case(json!({"const": u64::MAX, "maximum": 5}), None)]
     #[case(json!({"const": u64::MAX, "type": "string"}), None)]
     fn large_numbers_are_spelled(#[case] schema: Value, #[case] want: Option<Vec<&str>>) {
-        let texts = spelled(schema.as_object().unwrap());
+        let texts = spelled(&schema);
         assert_eq!(texts, want.map(|texts| texts.into_iter().map(str::to_owned).collect()));
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{Tool, unkept, values};
 use crate::{
     Result, limits,
-    text::lark::{Lark, Text, literal},
+    text::lark::{Lark, Text, constants, literal},
 };
 
 /// Surrounds strings.
@@ -54,12 +54,7 @@ impl Writer<'_, '_> {
             return self.reference(path, depth);
         }
         unkept::refuse(self.lark, self.tool, schema);
-        let values = match (schema.get("enum"), schema.get("const")) {
-            (_, Some(value)) => Some(std::slice::from_ref(value)),
-            (Some(Value::Array(values)), None) if !values.is_empty() => Some(values.as_slice()),
-            _ => None,
-        };
-        if let Some(values) = values {
+        if let Some(values) = constants(schema).filter(|values| !values.is_empty()) {
             let texts: Vec<String> = values.iter().map(|value| self.constant(value)).collect();
             return format!("({})", texts.join(" | "));
         }

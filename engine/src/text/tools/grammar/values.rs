@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Tool, unkept};
 use crate::{
     Error, Result,
-    text::lark::{Lark, Text, literal},
+    text::lark::{Lark, Text, constants, literal},
 };
 
 /// References that are followed to find a schema's type.
@@ -120,11 +120,7 @@ fn kind(root: &Value, schema: &Value) -> Kind {
     if let Some(texts) = words(root, schema, 0).filter(|texts| texts.iter().any(|t| t != NULL)) {
         return Kind::OneOf(texts);
     }
-    let values = match (schema.get("enum"), schema.get("const")) {
-        (_, Some(value)) => std::slice::from_ref(value),
-        (Some(Value::Array(values)), None) => values.as_slice(),
-        _ => &[],
-    };
+    let values = constants(schema).unwrap_or_default();
     if values.iter().any(Value::is_string) {
         return Kind::Text(0, None);
     }
