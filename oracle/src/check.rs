@@ -2,9 +2,8 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    fs,
     io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
     thread,
 };
@@ -14,7 +13,7 @@ use verbatim_harness::golden::{ANY_MACHINE, FileRecord, Manifest};
 
 use crate::{
     checkout::Checkout,
-    record::{CONVERTED_FILE, Converted, Part, write_converted},
+    record::{CONVERTED_FILE, Part, read_converted, write_converted},
     report,
 };
 
@@ -159,11 +158,6 @@ fn union(
     Ok(first)
 }
 
-fn read_converted(path: &Path) -> Result<Converted> {
-    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    serde_json::from_str(&text).with_context(|| path.display().to_string())
-}
-
 /// Whether a committed file should have been generated: the same machine's or no machine's. Templates
 /// outside the checkout may be absent, and a filter leaves out most.
 fn belongs(name: &str, generated: &Files, filtered: bool) -> bool {
@@ -182,7 +176,10 @@ fn compare(what: &str, first: &Files, other: &Files) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
     use super::*;
+    use crate::record::Converted;
 
     fn files(names: &[&str]) -> Files {
         let record = |name: &str| FileRecord { sha256: format!("digest of {name}"), bytes: 1 };

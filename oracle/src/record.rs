@@ -138,8 +138,7 @@ impl Recording {
         if self.filter.is_none() || !path.is_file() {
             return Ok(Converted::new());
         }
-        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        serde_json::from_str(&text).with_context(|| path.display().to_string())
+        read_converted(&path)
     }
 
     fn wanted<'a>(&self, cases: &'a [Case], setting: &Setting) -> Vec<&'a Case> {
@@ -214,6 +213,15 @@ impl Recording {
         }
         Ok(())
     }
+}
+
+/// Reads the digests of converted models.
+///
+/// # Errors
+/// Trouble reading, and what is no such list.
+pub fn read_converted(path: &Path) -> Result<Converted> {
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    serde_json::from_str(&text).with_context(|| path.display().to_string())
 }
 
 /// Writes the digests of converted models.

@@ -116,8 +116,9 @@ impl IntoResponse for ApiError {
 }
 
 impl From<EngineError> for ApiError {
-    /// The caller's mistakes are 400, overlong prompts among them; a full or ending engine is 503. Anything else is the
-    /// engine's own trouble: its text goes to the log, since it may tell of addresses and paths.
+    /// The caller's mistakes are 400, overlong prompts among them; a full or ending engine is 503.
+    /// Anything else is the engine's own trouble: its text goes to the log, since it may tell of
+    /// addresses and paths.
     fn from(e: EngineError) -> Self {
         if let Some(overlong) = overlong(&e) {
             return Self::too_long(overlong, e.to_string());

@@ -62,18 +62,17 @@ fn of_format(format: &Format) -> Option<Answer> {
 }
 
 fn any_strict(tools: &[Value]) -> bool {
-    let strict = |tool: &Value| {
-        tool.get("function").unwrap_or(tool).get("strict") == Some(&Value::Bool(true))
-    };
-    tools.iter().any(strict)
+    tools.iter().any(|tool| function(tool).get("strict") == Some(&Value::Bool(true)))
 }
 
 fn named(tools: &[Value], name: &str) -> Vec<Value> {
-    let is_it = |tool: &&Value| {
-        let function = tool.get("function").unwrap_or(tool);
-        function.get("name").and_then(Value::as_str) == Some(name)
-    };
+    let is_it = |tool: &&Value| function(tool).get("name").and_then(Value::as_str) == Some(name);
     tools.iter().filter(is_it).cloned().collect()
+}
+
+/// What a tool says of its function, which some clients send bare.
+fn function(tool: &Value) -> &Value {
+    tool.get("function").unwrap_or(tool)
 }
 
 #[cfg(test)]

@@ -205,20 +205,21 @@ impl Output {
     }
 
     fn content(&mut self, delta: &str) {
-        if matches!(&self.open, Some(Open { body: Writing::Message { .. }, .. })) {
-            self.write_message(delta);
-        } else if delta.trim().is_empty() {
-            let blanks = std::mem::take(&mut self.blanks);
-            self.close("completed");
-            self.blanks = blanks + delta;
-        } else {
-            self.write_message(delta);
+        if self.in_message() || !delta.trim().is_empty() {
+            return self.write_message(delta);
         }
+        let blanks = std::mem::take(&mut self.blanks) + delta;
+        self.close("completed");
+        self.blanks = blanks;
+    }
+
+    fn in_message(&self) -> bool {
+        matches!(&self.open, Some(Open { body: Writing::Message { .. }, .. }))
     }
 
     fn write_message(&mut self, delta: &str) {
         let delta = std::mem::take(&mut self.blanks) + delta;
-        if !matches!(&self.open, Some(Open { body: Writing::Message { .. }, .. })) {
+        if !self.in_message() {
             self.open_message();
         }
         let fresh = std::mem::take(&mut self.logprobs);
