@@ -147,14 +147,20 @@ fn dropping_a_generation_frees_the_thread() {
     assert_eq!(run(&tiny.engine, endless(&[4], 3)).tokens.len(), 3);
 }
 
-#[test]
-fn a_full_queue_refuses_and_recovers() {
+/// An engine whose only place to run is taken for as long as the generation is kept.
+fn busy(queue_limit: usize) -> (Tiny, Generation) {
     let tiny = tiny_with(|o| {
-        o.queue_limit = 1;
+        o.queue_limit = queue_limit;
         o.max_active = 1;
     });
     let mut running = tiny.engine.submit(endless(&[1], limits::MAX_GENERATED_TOKENS)).unwrap();
     assert!(running.next_blocking().is_some());
+    (tiny, running)
+}
+
+#[test]
+fn a_full_queue_refuses_and_recovers() {
+    let (tiny, running) = busy(1);
     let waiting = tiny.engine.submit(endless(&[2], 4)).unwrap();
     let refused = tiny.engine.submit(endless(&[3], 4));
     assert!(matches!(refused, Err(Error::QueueFull { limit: 1 })), "{refused:?}");
@@ -167,12 +173,7 @@ fn a_full_queue_refuses_and_recovers() {
 
 #[test]
 fn cancelled_requests_give_their_places_in_the_queue_back() {
-    let tiny = tiny_with(|o| {
-        o.queue_limit = 2;
-        o.max_active = 1;
-    });
-    let mut running = tiny.engine.submit(endless(&[1], limits::MAX_GENERATED_TOKENS)).unwrap();
-    assert!(running.next_blocking().is_some());
+    let (tiny, mut running) = busy(2);
     let waiting = [2, 3].map(|token| tiny.engine.submit(endless(&[token], 4)).unwrap());
     assert!(matches!(tiny.engine.submit(endless(&[4], 4)), Err(Error::QueueFull { limit: 2 })));
     drop(waiting);

@@ -21,12 +21,18 @@ use verbatim_server::{
 
 const GET_HEALTH: &[u8] = b"GET /health HTTP/1.1\r\nhost: a.localhost\r\nconnection: close\r\n\r\n";
 
-#[tokio::test]
-async fn a_client_that_leaves_a_stream_stops_its_generation() {
-    let server = Server::start(&[]);
+/// A stream that has begun and ends when it is dropped.
+async fn streaming(server: &Server) -> reqwest::Response {
     let mut response =
         server.post("/v1/chat/completions", &endless(&eos())).send().await.expect("an answer");
     first_data(&mut response).await;
+    response
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_a_stream_stops_its_generation() {
+    let server = Server::start(&[]);
+    let response = streaming(&server).await;
     assert_eq!(server.health().await.1["active"], 1);
     drop(response);
     server.until_idle().await;
@@ -116,9 +122,7 @@ async fn large_bodies_that_find_no_room_are_told_to_come_again() {
 #[tokio::test]
 async fn a_full_queue_answers_503_and_recovers() {
     let server = Server::start(&["--max-active", "1", "--queue-limit", "1"]);
-    let mut running =
-        server.post("/v1/chat/completions", &endless(&eos())).send().await.expect("an answer");
-    first_data(&mut running).await;
+    let running = streaming(&server).await;
     let waiting = server.post("/v1/chat/completions", &endless(&eos())).send().await.expect("ok");
     assert_eq!(waiting.status(), 200);
     let refused = server.post("/v1/chat/completions", &hello()).send().await.expect("an answer");
@@ -134,9 +138,7 @@ async fn a_full_queue_answers_503_and_recovers() {
 #[tokio::test]
 async fn a_worker_without_progress_is_reported_as_stuck() {
     let server = Server::start(&["--stuck-after", "0"]);
-    let mut response =
-        server.post("/v1/chat/completions", &endless(&eos())).send().await.expect("an answer");
-    first_data(&mut response).await;
+    let response = streaming(&server).await;
     server.until("stuck", |status, h| status == 503 && h["worker"] == "stuck").await;
     drop(response);
     server.until("ready again", |status, h| status == 200 && h["worker"] == "ready").await;
@@ -273,9 +275,7 @@ async fn status_at_end(server: Server) -> Option<i32> {
 #[tokio::test]
 async fn a_draining_server_says_so() {
     let server = Server::start(&["--drain-timeout", "100000"]);
-    let mut running =
-        server.post("/v1/chat/completions", &endless(&eos())).send().await.expect("an answer");
-    first_data(&mut running).await;
+    let mut running = streaming(&server).await;
     server.signal("TERM");
     until_draining(&server).await;
     let metrics = server.get("/metrics").send().await.expect("an answer");
@@ -295,9 +295,7 @@ async fn a_draining_server_says_so() {
 async fn the_limit_of_connections_holds_while_draining() {
     let args = ["--max-connections", "2", "--header-timeout", "100000"];
     let server = Server::start(&[&args[..], &["--drain-timeout", "100000"]].concat());
-    let mut running =
-        server.post("/v1/chat/completions", &endless(&eos())).send().await.expect("an answer");
-    first_data(&mut running).await;
+    let running = streaming(&server).await;
     server.signal("TERM");
     until_draining(&server).await;
     let start = std::time::Instant::now();
@@ -334,9 +332,7 @@ async fn sigint_ends_an_idle_server() {
 #[tokio::test]
 async fn draining_ends_at_its_limit() {
     let server = Server::start(&["--drain-timeout", "0.2"]);
-    let mut response =
-        server.post("/v1/chat/completions", &endless(&eos())).send().await.expect("an answer");
-    first_data(&mut response).await;
+    let response = streaming(&server).await;
     let mut body = endless(&eos());
     body["stream"] = json!(false);
     let waiting = tokio::spawn(server.post("/v1/chat/completions", &body).send());
@@ -356,9 +352,7 @@ async fn draining_ends_at_its_limit() {
 #[tokio::test]
 async fn a_second_signal_ends_at_once() {
     let server = Server::start(&["--drain-timeout", "100000"]);
-    let mut response =
-        server.post("/v1/chat/completions", &endless(&eos())).send().await.expect("an answer");
-    first_data(&mut response).await;
+    let _response = streaming(&server).await;
     server.signal("TERM");
     // Signals that arrive together count once, hence more than two.
     let mut server = server;
